@@ -1,0 +1,137 @@
+"""The catalogue of metrics: one entry each, by dotted name.
+
+Everything that is counted is declared here once. `CATALOGUE` also names what
+django-prometheus counts for us, so that a dotted name always leads to the
+series that holds it.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from prometheus_client import Counter, Histogram
+
+Kind = Literal["counter", "gauge", "histogram"]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One metric: `name` in alerts and pages, `series` in Prometheus."""
+
+    name: str
+    series: str
+    kind: Kind
+    unit: str
+    labels: tuple[str, ...]
+    help: str
+
+
+CATALOGUE: dict[str, Metric] = {}
+
+
+def _declare(
+    name: str, series: str, kind: Kind, unit: str, labels: tuple[str, ...], help: str
+) -> Metric:
+    metric = CATALOGUE[name] = Metric(name, series, kind, unit, labels, help)
+    return metric
+
+
+def _counter(name: str, series: str, unit: str, labels: tuple[str, ...], help: str) -> Counter:
+    metric = _declare(name, f"{series}_total", "counter", unit, labels, help)
+    return Counter(series, metric.help, labels)
+
+
+# A route is a template ("api/v2/products/<id>"), never a path: the number of
+# series must not grow with what clients ask for.
+HTTP_REQUESTS = _counter(
+    "http.request.count",
+    "shop_http_requests",
+    "requests",
+    ("method", "route", "status"),
+    "Requests answered.",
+)
+HTTP_ERRORS = _counter(
+    "http.request.error",
+    "shop_http_request_errors",
+    "requests",
+    ("method", "route"),
+    "Requests answered with 5xx, or not at all.",
+)
+_declare(
+    "http.request.duration",
+    "shop_http_request_duration_seconds",
+    "histogram",
+    "seconds",
+    ("method", "route"),
+    "Time from a request's arrival to the end of its answer.",
+)
+HTTP_DURATION = Histogram(
+    "shop_http_request_duration_seconds",
+    CATALOGUE["http.request.duration"].help,
+    ("method", "route"),
+    buckets=(0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
+)
+ORDER_CREATED = _counter(
+    "order.created",
+    "shop_orders_created",
+    "orders",
+    ("status",),
+    "Tries to place an order: success, validation_error, business_error or error.",
+)
+ORDER_COMPLETED = _counter(
+    "order.completed", "shop_orders_completed", "orders", (), "Orders completed."
+)
+ORDER_CANCELLED = _counter(
+    "order.cancelled", "shop_orders_cancelled", "orders", (), "Orders cancelled."
+)
+_declare(
+    "db.query.duration",
+    "django_db_query_duration_seconds",
+    "histogram",
+    "seconds",
+    ("alias", "vendor"),
+    "Time of a database query, by django-prometheus.",
+)
+_declare(
+    "cache.operation.count",
+    "django_cache_get_total",
+    "counter",
+    "operations",
+    ("backend",),
+    "Reads of the cache, by django-prometheus.",
+)
+
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+_children: dict[tuple[str, str, int], tuple[Any, Any, Any]] = {}
+
+
+def count_request(method: str, route: str, status: int, seconds: float) -> None:
+    """Count one answered request. `status` 0 means that no answer could be given.
+
+    `route` is a template out of the URL map, so that the number of series has
+    a bound; methods outside HTTP's usual ones are one label.
+    """
+    key = (method, route, status)
+    found = _children.get(key)
+    if found is None:
+        name = method if method in _METHODS else "OTHER"
+        found = _children[key] = (
+            HTTP_REQUESTS.labels(name, route, str(status)),
+            HTTP_DURATION.labels(name, route),
+            HTTP_ERRORS.labels(name, route) if status >= 500 or status == 0 else None,
+        )
+        if name == "OTHER":
+            # Invented methods must not grow the table of shortcuts either.
+            del _children[key]
+    requests, duration, errors = found
+    requests.inc()
+    duration.observe(seconds)
+    if errors is not None:
+        errors.inc()
+
+
+def count_order_move(status: str) -> None:
+    """Count an order that reached the end of its way."""
+    if status == "completed":
+        ORDER_COMPLETED.inc()
+    elif status == "cancelled":
+        ORDER_CANCELLED.inc()

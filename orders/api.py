@@ -1,0 +1,124 @@
+"""Orders under /api/v2."""
+
+from typing import Any, ClassVar
+from uuid import UUID
+
+from django.http import Http404, HttpResponse
+from drf_spectacular.utils import extend_schema
+from rest_framework.decorators import action
+from rest_framework.request import Request
+from rest_framework.viewsets import ViewSet
+
+from orders import actions, reading
+from orders.filters import ORDERS, OrderQuery, filter_orders
+from orders.metrics import counted
+from orders.models import Order
+from orders.serializers import (
+    CancelInput,
+    OrderInput,
+    OrderOutput,
+    TrackingOutput,
+    TransitionInput,
+)
+from orders.states import Status
+from shop.accounts.permissions import Rights
+from shop.idempotency import once_per_key
+from shop.rest import (
+    RateLimited,
+    checked,
+    json_response,
+    paginate,
+    query_and_body,
+    read_query,
+)
+from shop.schema import IDEMPOTENCY_KEY, page_of
+
+
+class OrderViewSet(RateLimited, Rights, ViewSet):
+    """Orders: one's own, or all for the order desk."""
+
+    lookup_url_kwarg = "id"
+    rights: ClassVar[dict[str, str | bool | None]] = {
+        "list": True,
+        "retrieve": True,
+        "create": True,
+        "cancel": True,
+        "transitions": "orders.change_order",
+        "tracking": True,
+    }
+
+    @extend_schema(parameters=[OrderQuery], responses=page_of(OrderOutput))
+    def list(self, request: Request) -> HttpResponse:
+        """Orders, newest first."""
+        query = read_query(request, OrderQuery)
+        window = paginate(
+            request,
+            query,
+            filter_orders(Order.objects.visible_to(request.user), query),
+            orders=ORDERS,
+            fetch=reading.read_orders,
+            value_of=reading.value_of,
+        )
+        return json_response({"results": window.rows, **window.envelope})
+
+    @extend_schema(responses=OrderOutput)
+    def retrieve(self, request: Request, id: str) -> HttpResponse:
+        """One order."""
+        return json_response(_read(self._get(request, id).pk))
+
+    @extend_schema(request=OrderInput, responses={201: OrderOutput}, parameters=[IDEMPOTENCY_KEY])
+    @counted
+    @once_per_key
+    def create(self, request: Request) -> HttpResponse:
+        """Place an order and take its stock, all or nothing."""
+        data = checked(OrderInput, request.data)
+        order = actions.place_order(
+            customer=request.user,
+            lines=[actions.Line(**item) for item in data.pop("items")],
+            address={**data.pop("shipping_address"), **data},
+        )
+        location = f"/api/v2/orders/{order.pk}"
+        return json_response(_read(order.pk), 201, {"Location": location})
+
+    @extend_schema(
+        request=CancelInput,
+        responses=OrderOutput,
+        parameters=[CancelInput, IDEMPOTENCY_KEY],
+        description="Query parameters or a JSON body, not the same name in both.",
+    )
+    @action(detail=True, methods=["post"])
+    @once_per_key
+    def cancel(self, request: Request, id: str) -> HttpResponse:
+        """Cancel an order that has not been shipped; its stock returns."""
+        data = checked(CancelInput, query_and_body(request))
+        order = self._get(request, id)
+        actions.cancel_order(order_id=order.pk, actor=request.user, reason=data["reason"])
+        return json_response(_read(order.pk))
+
+    @extend_schema(request=TransitionInput, responses=OrderOutput, parameters=[IDEMPOTENCY_KEY])
+    @action(detail=True, methods=["post"])
+    @once_per_key
+    def transitions(self, request: Request, id: str) -> HttpResponse:
+        """Move an order to another state."""
+        data = checked(TransitionInput, request.data)
+        order = self._get(request, id)
+        to = Status(data.pop("status"))
+        actions.move_order(order_id=order.pk, to=to, actor=request.user, **data)
+        return json_response(_read(order.pk))
+
+    @extend_schema(responses=TrackingOutput)
+    @action(detail=True, methods=["get"])
+    def tracking(self, request: Request, id: str) -> HttpResponse:
+        """The order's timeline and what comes next."""
+        return json_response(reading.read_tracking(self._get(request, id)))
+
+    def _get(self, request: Request, id: str) -> Order:
+        try:
+            return Order.objects.visible_to(request.user).get(pk=UUID(id))
+        except (ValueError, Order.DoesNotExist):
+            # Somebody else's order is not there, for whoever asks.
+            raise Http404 from None
+
+
+def _read(order_id: UUID) -> dict[str, Any]:
+    return reading.read_orders(Order.objects.filter(pk=order_id))[0]

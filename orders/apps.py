@@ -1,0 +1,17 @@
+"""Orders and their states."""
+
+from django.apps import AppConfig
+from django.utils.translation import gettext_lazy as _
+
+
+class OrdersConfig(AppConfig):
+    """Orders."""
+
+    name = "orders"
+    verbose_name = _("Orders")
+
+    def ready(self) -> None:
+        """Register the jobs."""
+        from orders import tasks
+
+        assert tasks

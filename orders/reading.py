@@ -1,0 +1,121 @@
+"""Reading orders as the API shows them, in few queries."""
+
+from collections.abc import Iterable
+from typing import Any
+from uuid import UUID
+
+from django.db.models import QuerySet
+
+from orders.models import Order, OrderItem
+from orders.states import Status, comes_next
+from shop.events.models import Event
+from shop.money import on_the_wire
+from shop.rest import local_iso
+
+_COLUMNS = (
+    "pk",
+    "customer__username",
+    "status",
+    "currency",
+    "items_total",
+    "shipping_fee",
+    "total",
+    "street",
+    "city",
+    "postal_code",
+    "recipient",
+    "phone",
+    "email",
+    "memo",
+    "carrier",
+    "tracking_number",
+    "cancel_reason",
+    "created_at",
+    "updated_at",
+)
+
+
+def read_orders(rows: QuerySet[Order]) -> list[dict[str, Any]]:
+    """Return orders with their items as JSON-ready mappings: two queries, whatever the number."""
+    found = list(rows.values(*_COLUMNS))
+    items = _items_of([row["pk"] for row in found])
+    return [_as_json(row, items.get(row["pk"], [])) for row in found]
+
+
+def value_of(order: dict[str, Any], column: str) -> Any:
+    """Read a column of a fetched order, for cursors; lists are ordered by key alone."""
+    return order["id"]
+
+
+def _items_of(ids: Iterable[UUID]) -> dict[UUID, list[dict[str, Any]]]:
+    items: dict[UUID, list[dict[str, Any]]] = {}
+    columns = ("order_id", "product_id", "product_name", "sku", "quantity", "price", "line_total")
+    rows = OrderItem.objects.filter(order__in=ids).order_by("pk").values_list(*columns)
+    for order_id, product_id, name, sku, quantity, price, line_total in rows:
+        items.setdefault(order_id, []).append(
+            {
+                "product_id": str(product_id),
+                "name": name,
+                "sku": sku,
+                "quantity": quantity,
+                "price": on_the_wire(price),
+                "line_total": on_the_wire(line_total),
+            }
+        )
+    return items
+
+
+def _as_json(row: dict[str, Any], items: list[dict[str, Any]]) -> dict[str, Any]:
+    return {
+        "id": str(row["pk"]),
+        "customer": row["customer__username"],
+        "status": row["status"],
+        "items": items,
+        "currency": row["currency"],
+        "items_total": on_the_wire(row["items_total"]),
+        "shipping_fee": on_the_wire(row["shipping_fee"]),
+        "total": on_the_wire(row["total"]),
+        "shipping_address": {name: row[name] for name in ("street", "city", "postal_code")},
+        **{
+            name: row[name]
+            for name in (
+                "recipient",
+                "phone",
+                "email",
+                "memo",
+                "carrier",
+                "tracking_number",
+                "cancel_reason",
+            )
+        },
+        "created_at": local_iso(row["created_at"]),
+        "updated_at": local_iso(row["updated_at"]),
+    }
+
+
+def read_tracking(order: Order) -> dict[str, Any]:
+    """Return an order's timeline, oldest first, and what comes next."""
+    events = (
+        Event.objects.filter(subject=order.subject)
+        .order_by("sequence")
+        .values_list("pk", "type", "sequence", "time", "actor__username", "data")
+    )
+    following = comes_next(Status(order.status))
+    return {
+        "order_id": str(order.pk),
+        "status": order.status,
+        "carrier": order.carrier,
+        "tracking_number": order.tracking_number,
+        "next": following.value if following else None,
+        "events": [
+            {
+                "id": str(pk),
+                "type": kind,
+                "sequence": sequence,
+                "time": local_iso(time),
+                "by": by,
+                "data": data,
+            }
+            for pk, kind, sequence, time, by, data in events
+        ],
+    }

@@ -1,0 +1,156 @@
+"""The shapes of orders: input checked, output described."""
+
+from typing import Any
+
+from django.utils.translation import gettext_lazy as _
+from drf_spectacular.utils import extend_schema_field
+from rest_framework import serializers
+
+from orders.states import Status
+from shop.money import MoneySerializerField
+from shop.rest import StrictSerializer
+
+MAX_LINES = 100
+MAX_QUANTITY = 10_000
+
+
+class _Text(serializers.CharField):
+    """A text; numbers are not quietly turned into one."""
+
+    def to_internal_value(self, data: Any) -> str:
+        """Return the text."""
+        if not isinstance(data, str):
+            self.fail("invalid")
+        return super().to_internal_value(data)
+
+
+@extend_schema_field({"type": "string", "pattern": "^[0-9]{1,18}$"})
+class ProductIdField(serializers.Field):  # type: ignore[type-arg]
+    """A product's id: a string of digits."""
+
+    default_error_messages = {"invalid": _("Not a product id.")}
+
+    def to_internal_value(self, data: Any) -> int:
+        """Return the key behind it."""
+        if not (isinstance(data, str) and data.isascii() and data.isdecimal() and len(data) <= 18):
+            self.fail("invalid")
+        return int(data)
+
+
+class LineInput(StrictSerializer):
+    """One product of an order; `price` is what the buyer saw."""
+
+    product_id = ProductIdField()
+    quantity = serializers.IntegerField(min_value=1, max_value=MAX_QUANTITY)
+    price = MoneySerializerField(required=False)
+
+
+class AddressInput(StrictSerializer):
+    """Where it goes."""
+
+    street = _Text(max_length=200)
+    city = _Text(max_length=100)
+    postal_code = _Text(max_length=20)
+
+
+class OrderInput(StrictSerializer):
+    """An order to place."""
+
+    items = LineInput(many=True, min_length=1, max_length=MAX_LINES)
+    shipping_address = AddressInput()
+    recipient = _Text(max_length=100, allow_blank=True, required=False)
+    phone = _Text(max_length=30, allow_blank=True, required=False)
+    email = serializers.EmailField(max_length=254, allow_blank=True, required=False)
+    memo = _Text(max_length=500, allow_blank=True, required=False)
+
+
+class TransitionInput(StrictSerializer):
+    """A move to another state."""
+
+    status = serializers.ChoiceField(Status.choices)
+    carrier = _Text(max_length=60, allow_blank=True, default="")
+    tracking_number = _Text(max_length=60, allow_blank=True, default="")
+    reason = _Text(max_length=100, allow_blank=True, default="")
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        """Refuse details that the move would drop."""
+        for name, status in (
+            ("carrier", Status.SHIPPED),
+            ("tracking_number", Status.SHIPPED),
+            ("reason", Status.CANCELLED),
+        ):
+            if attrs[name] and attrs["status"] != status:
+                raise serializers.ValidationError(
+                    {name: [_("Only with the status %s.") % status.value]}
+                )
+        return attrs
+
+
+class CancelInput(StrictSerializer):
+    """Why an order is cancelled."""
+
+    reason = _Text(max_length=100)
+
+
+class ItemOutput(serializers.Serializer[Any]):
+    """A line of an order."""
+
+    product_id = serializers.CharField()
+    name = serializers.CharField()
+    sku = serializers.CharField()
+    quantity = serializers.IntegerField()
+    price = serializers.FloatField()
+    line_total = serializers.FloatField()
+
+
+class AddressOutput(serializers.Serializer[Any]):
+    """Where it goes."""
+
+    street = serializers.CharField()
+    city = serializers.CharField()
+    postal_code = serializers.CharField()
+
+
+class OrderOutput(serializers.Serializer[Any]):
+    """An order as the API shows it."""
+
+    id = serializers.CharField()
+    customer = serializers.CharField(allow_null=True)
+    status = serializers.ChoiceField(Status.choices)
+    items = ItemOutput(many=True)
+    currency = serializers.CharField()
+    items_total = serializers.FloatField()
+    shipping_fee = serializers.FloatField()
+    total = serializers.FloatField()
+    shipping_address = AddressOutput()
+    recipient = serializers.CharField()
+    phone = serializers.CharField()
+    email = serializers.CharField()
+    memo = serializers.CharField()
+    carrier = serializers.CharField()
+    tracking_number = serializers.CharField()
+    cancel_reason = serializers.CharField()
+    created_at = serializers.DateTimeField()
+    updated_at = serializers.DateTimeField()
+
+
+class EventOutput(serializers.Serializer[Any]):
+    """One entry of an order's timeline."""
+
+    id = serializers.CharField()
+    type = serializers.CharField()
+    sequence = serializers.IntegerField()
+    time = serializers.DateTimeField()
+    by = serializers.CharField(allow_null=True, help_text=_("Null: the shop itself."))
+    data = serializers.DictField()
+
+
+class TrackingOutput(serializers.Serializer[Any]):
+    """An order's timeline and what comes next."""
+
+    order_id = serializers.CharField()
+    status = serializers.ChoiceField(Status.choices)
+    carrier = serializers.CharField()
+    tracking_number = serializers.CharField()
+    next = serializers.ChoiceField(Status.choices, allow_null=True)
+    events = EventOutput(many=True)

@@ -1,0 +1,30 @@
+"""The orders' background jobs."""
+
+import logging
+from datetime import timedelta
+
+from django.conf import settings
+from django.utils import timezone
+
+from orders.actions import IllegalTransition, cancel_order
+from orders.models import Order
+from shop.jobs.queue import job
+
+logger = logging.getLogger(__name__)
+
+
+@job("orders.cancel_unpaid")
+def cancel_unpaid() -> str:
+    """Cancel orders that nobody paid in time; their stock returns."""
+    limit = timezone.now() - timedelta(hours=settings.UNPAID_ORDER_HOURS)
+    cancelled = 0
+    overdue = Order.objects.unpaid_since(limit).order_by("created_at")
+    for order_id in overdue.values_list("pk", flat=True)[:1000]:
+        try:
+            cancel_order(order_id=order_id, actor=None, reason="not_paid")
+        except IllegalTransition:
+            # Paid or cancelled by somebody in this very moment.
+            logger.info("order moved before it could be cancelled", extra={"order": order_id})
+        else:
+            cancelled += 1
+    return f"{cancelled} cancelled"

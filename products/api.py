@@ -1,0 +1,200 @@
+"""The catalogue under /api/v2."""
+
+from typing import Any, ClassVar
+
+from django.http import Http404, HttpResponse
+from drf_spectacular.utils import extend_schema
+from rest_framework.decorators import action
+from rest_framework.request import Request
+from rest_framework.viewsets import ViewSet
+
+from products import actions, catalogue, stock
+from products.filters import ProductQuery, filter_products, read_product_query
+from products.models import Category, Product, StockMovement
+from products.serializers import (
+    CategoryList,
+    CategoryQuery,
+    MovementOutput,
+    ProductChange,
+    ProductInput,
+    ProductOutput,
+    StockUpdateInput,
+    StockUpdateOutput,
+)
+from shop.accounts.permissions import Rights
+from shop.idempotency import once_per_key
+from shop.rest import (
+    ListQuery,
+    Order,
+    RateLimited,
+    checked,
+    json_response,
+    local_iso,
+    paginate,
+    query_and_body,
+    read_query,
+)
+from shop.schema import IDEMPOTENCY_KEY, page_of
+
+
+def product_id(text: str) -> int:
+    """Return the key behind a product's id; Http404 where no product can have it."""
+    if not (text.isascii() and text.isdecimal() and len(text) <= 18):
+        raise Http404
+    return int(text)
+
+
+def _ready(body: bytes, status: int = 200, **headers: str) -> HttpResponse:
+    return HttpResponse(body, status=status, content_type="application/json", headers=headers)
+
+
+class ProductViewSet(RateLimited, Rights, ViewSet):
+    """Products and their stock."""
+
+    lookup_url_kwarg = "id"
+    rights: ClassVar[dict[str, str | bool | None]] = {
+        "list": None,
+        "retrieve": None,
+        "create": "products.add_product",
+        "partial_update": "products.change_product",
+        "destroy": "products.delete_product",
+        "update_stock": "products.adjust_stock",
+        "movements": "products.view_stockmovement",
+    }
+
+    @extend_schema(parameters=[ProductQuery], responses=page_of(ProductOutput))
+    def list(self, request: Request) -> HttpResponse:
+        """Products on sale, filtered, by page or by cursor."""
+        query = read_product_query(request)
+        rows, key = filter_products(query)
+        window = paginate(
+            request,
+            query,
+            rows,
+            orders=catalogue.ORDERS,
+            fetch=catalogue.fetch,
+            value_of=catalogue.value_of,
+            count=lambda counted: catalogue.count_products(counted, key),
+        )
+        results = [catalogue.as_json(row) for row in window.rows]
+        return json_response({"results": results, **window.envelope})
+
+    @extend_schema(responses=ProductOutput)
+    def retrieve(self, request: Request, id: str) -> HttpResponse:
+        """One product, retired ones included."""
+        return _ready(catalogue.read_product(product_id(id)))
+
+    @extend_schema(
+        request=ProductInput, responses={201: ProductOutput}, parameters=[IDEMPOTENCY_KEY]
+    )
+    @once_per_key
+    def create(self, request: Request) -> HttpResponse:
+        """Create a product; its first stock is booked as received."""
+        product = actions.create_product(actor=request.user, **checked(ProductInput, request.data))
+        return _ready(
+            catalogue.read_product(product.pk), 201, Location=f"/api/v2/products/{product.pk}"
+        )
+
+    @extend_schema(request=ProductChange, responses=ProductOutput)
+    def partial_update(self, request: Request, id: str) -> HttpResponse:
+        """Change some fields."""
+        product = self._get(id)
+        actions.change_product(product, **checked(ProductChange, request.data))
+        return _ready(catalogue.read_product(product.pk))
+
+    @extend_schema(responses={204: None})
+    def destroy(self, request: Request, id: str) -> HttpResponse:
+        """Retire a product. Orders keep pointing at it, and it can still be read."""
+        actions.retire_product(self._get(id).pk)
+        return HttpResponse(status=204)
+
+    @extend_schema(
+        request=StockUpdateInput,
+        responses=StockUpdateOutput,
+        parameters=[StockUpdateInput, IDEMPOTENCY_KEY],
+        description="Query parameters or a JSON body, not the same name in both.",
+    )
+    @action(detail=True, methods=["post"], url_path="stock/update")
+    @once_per_key
+    def update_stock(self, request: Request, id: str) -> HttpResponse:
+        """Change the stock, with a reason that is kept."""
+        data = checked(StockUpdateInput, query_and_body(request))
+        try:
+            movement = stock.adjust(
+                product_id=product_id(id),
+                change=data["quantity_change"],
+                reason=data["reason"],
+                note=data["note"],
+                actor=request.user,
+            )
+        except Product.DoesNotExist:
+            raise Http404 from None
+        return json_response(
+            {
+                "product_id": id,
+                "stock_quantity": movement.balance_after,
+                "movement": _movement_json(_movement_row(movement)),
+            }
+        )
+
+    @extend_schema(parameters=[ListQuery], responses=page_of(MovementOutput))
+    @action(detail=True, methods=["get"], url_path="stock/movements")
+    def movements(self, request: Request, id: str) -> HttpResponse:
+        """The stock ledger of a product, newest first."""
+        query = {**read_query(request, ListQuery), "ordering": "newest"}
+        window = paginate(
+            request,
+            query,
+            self._get(id).movements.all(),
+            orders={"newest": Order("pk", descending=True)},
+            fetch=lambda rows: rows.values_list(*_MOVEMENT_COLUMNS),
+            value_of=lambda row, column: row[0],
+        )
+        results = [_movement_json(row) for row in window.rows]
+        return json_response({"results": results, **window.envelope})
+
+    def _get(self, id: str) -> Product:
+        try:
+            return Product.objects.get(pk=product_id(id))
+        except Product.DoesNotExist:
+            raise Http404 from None
+
+
+_MOVEMENT_COLUMNS = (
+    "pk", "change", "reason", "balance_after", "note", "actor__username", "order_id", "created_at",
+)  # fmt: skip
+
+
+def _movement_row(movement: StockMovement) -> tuple[Any, ...]:
+    return StockMovement.objects.values_list(*_MOVEMENT_COLUMNS).get(pk=movement.pk)
+
+
+def _movement_json(row: tuple[Any, ...]) -> dict[str, Any]:
+    pk, change, reason, balance, note, by, order_id, time = row
+    return {
+        "id": str(pk),
+        "change": change,
+        "reason": reason,
+        "balance_after": balance,
+        "note": note,
+        "by": by,
+        "order_id": str(order_id) if order_id else None,
+        "time": local_iso(time),
+    }
+
+
+class CategoryViewSet(RateLimited, Rights, ViewSet):
+    """The category tree."""
+
+    rights: ClassVar[dict[str, str | bool | None]] = {"list": None}
+
+    @extend_schema(parameters=[CategoryQuery], responses=CategoryList)
+    def list(self, request: Request) -> HttpResponse:
+        """The categories below `parent`, or the roots, as deep as asked."""
+        query = read_query(request, CategoryQuery)
+        parent = None
+        if slug := query.get("parent"):
+            parent = Category.objects.filter(slug=slug).first()
+            if parent is None:
+                raise Http404
+        return json_response({"results": catalogue.category_children(parent, query["depth"])})

@@ -1,0 +1,162 @@
+"""Reading the catalogue: one product, a page of products.
+
+Reads build their JSON from `.values_list()` rows; a model instance and a
+serializer cost several times the query. One product is cache-first; see
+products.freshness for what may be shown how long.
+"""
+
+import time
+from collections.abc import Iterable
+from typing import Any
+
+from django.core.cache import cache
+from django.db import connection
+from django.db.models import QuerySet
+from django.http import Http404
+
+from products import freshness
+from products.models import Category, Product
+from shop.money import on_the_wire
+from shop.rest import Order, dump_json, local_iso
+
+# The columns of a product as the API shows it, in the order of `_as_json`.
+_COLUMNS = (
+    "pk",
+    "sku",
+    "name",
+    "description",
+    "brand",
+    "price",
+    "stock_quantity",
+    "category__slug",
+    "category__name_en",
+    "category__name_ko",
+    "created_at",
+    "updated_at",
+    "retired_at",
+    "sold_quantity",
+)
+_POSITION = {name: index for index, name in enumerate(_COLUMNS)}
+
+ORDERS: dict[str, Order] = {
+    "newest": Order("pk", descending=True),
+    "oldest": Order("pk"),
+    "price": Order("price"),
+    "-price": Order("price", descending=True),
+    "name": Order("name"),
+    "-name": Order("name", descending=True),
+    "best_selling": Order("sold_quantity", descending=True),
+}
+
+Row = tuple[Any, ...]
+
+
+def fetch(rows: QuerySet[Product]) -> Iterable[Row]:
+    """Evaluate a sliced queryset into rows of `_COLUMNS`, with one query."""
+    return rows.values_list(*_COLUMNS)
+
+
+def value_of(row: Row, column: str) -> Any:
+    """Read a column of a fetched row, for cursors."""
+    return row[_POSITION[column]]
+
+
+def as_json(row: Row) -> dict[str, Any]:
+    """Return a fetched row as the API shows it."""
+    (
+        pk, sku, name, description, brand, price, stock,
+        category, category_en, category_ko, created, updated, retired, _sold,
+    ) = row  # fmt: skip
+    return {
+        "id": str(pk),
+        "sku": sku,
+        "name": name,
+        "description": description,
+        "brand": brand,
+        "price": on_the_wire(price),
+        "stock_quantity": stock,
+        "in_stock": stock > 0 and retired is None,
+        "category": category,
+        "category_name": {"en": category_en, "ko": category_ko or category_en} if category else None,
+        "created_at": local_iso(created),
+        "updated_at": local_iso(updated),
+        "retired_at": local_iso(retired) if retired else None,
+    }
+
+
+def read_product(pk: int) -> bytes:
+    """Return one product as JSON bytes: from the cache, else from the database.
+
+    A retired product can still be read, and says so: orders point at it.
+
+    Raises:
+        Http404: no such product.
+    """
+    key = f"product:1:{pk}"
+    # Inside a transaction one sees what nobody else does yet.
+    usable = not connection.in_atomic_block
+    if usable:
+        cached = cache.get(key)
+        if cached is not None and freshness.is_fresh(pk, cached[0]):
+            return cached[1]  # type: ignore[no-any-return]
+    read_at = time.time()
+    row = Product.objects.filter(pk=pk).values_list(*_COLUMNS).first()
+    if row is None:
+        raise Http404
+    body = dump_json(as_json(row))
+    if usable and freshness.is_fresh(pk, read_at):
+        cache.set(key, (read_at, body), timeout=1)
+    return body
+
+
+def count_products(rows: QuerySet[Product], key: str) -> int:
+    """Count `rows`, at most once in `freshness.MAX_AGE` seconds for each `key`.
+
+    `key` names the filters. Counting a hundred thousand rows costs as much as
+    ten pages of them.
+    """
+    key = f"products:count:1:{key}"
+    usable = not connection.in_atomic_block
+    if usable:
+        cached = cache.get(key)
+        if cached is not None and freshness.is_fresh_for_lists(cached[0]):
+            return int(cached[1])
+    read_at = time.time()
+    total = rows.count()
+    if usable:
+        cache.set(key, (read_at, total), timeout=1)
+    return total
+
+
+def category_children(parent: Category | None, depth: int) -> list[dict[str, Any]]:
+    """Return the categories below `parent` (the whole tree's roots for None) as nested JSON.
+
+    `depth` is how many levels, at least 1. One query.
+    """
+    rows = Category.objects.within(parent.path if parent else "/")
+    base = parent.depth + 1 if parent else 0
+    top: list[dict[str, Any]] = []
+    by_pk: dict[int, dict[str, Any]] = {}
+    # Ordered by path, a parent comes before its children.
+    columns = ("pk", "parent_id", "path", "slug", "name_en", "name_ko")
+    for pk, parent_id, path, slug, name_en, name_ko in rows.order_by("path").values_list(*columns):
+        level = path.count("/") - 2 - base
+        if level < 0:
+            continue
+        if level >= depth:
+            if level == depth and parent_id in by_pk:
+                by_pk[parent_id]["has_children"] = True
+            continue
+        node: dict[str, Any] = {
+            "slug": slug,
+            "name": {"en": name_en, "ko": name_ko or name_en},
+            "has_children": False,
+            "children": [],
+        }
+        by_pk[pk] = node
+        if level == 0:
+            top.append(node)
+        elif parent_id in by_pk:
+            by_pk[parent_id]["has_children"] = True
+            by_pk[parent_id]["children"].append(node)
+    return top

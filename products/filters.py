@@ -1,0 +1,108 @@
+"""What a product list can be narrowed by."""
+
+from functools import lru_cache
+from typing import Any
+
+from django.core.exceptions import ValidationError as DjangoValidationError
+from django.db.models import QuerySet
+from django.http import QueryDict
+from django.utils.translation import gettext_lazy as _
+from rest_framework import serializers
+from rest_framework.exceptions import ValidationError
+from rest_framework.request import Request
+
+from products.catalogue import ORDERS
+from products.models import Category, Product
+from shop.money import parse
+from shop.rest import ListQuery, read_query
+
+
+class AmountParameter(serializers.CharField):
+    """An amount written in a query string; empty means none."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(required=False, allow_blank=True, max_length=40, **kwargs)
+
+    def to_internal_value(self, data: Any) -> Any:
+        """Return a Decimal, or None for an empty string."""
+        text = super().to_internal_value(data)
+        try:
+            amount = parse(text)
+        except DjangoValidationError as error:
+            raise ValidationError(error.messages) from None
+        if amount < 0:
+            raise ValidationError(_("The amount can't be negative."))
+        return amount
+
+    def run_validation(self, data: Any = serializers.empty) -> Any:
+        """Take an empty string for an absent parameter."""
+        return None if data == "" else super().run_validation(data)
+
+
+class ProductQuery(ListQuery):
+    """The parameters of a product list."""
+
+    category = serializers.SlugField(
+        required=False,
+        allow_blank=True,
+        max_length=120,
+        help_text=_("A category's slug; takes in all below it."),
+    )
+    min_price = AmountParameter()
+    max_price = AmountParameter()
+    in_stock = serializers.ChoiceField(["", "true", "false"], required=False)
+    ordering = serializers.ChoiceField(sorted(ORDERS), default="newest")
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        """Refuse a price range that no price can be in."""
+        attrs = super().validate(attrs)
+        low, high = attrs.get("min_price"), attrs.get("max_price")
+        if low is not None and high is not None and low > high:
+            raise ValidationError({"max_price": [_("This is below min_price.")]})
+        return attrs
+
+
+def read_product_query(request: Request) -> dict[str, Any]:
+    """Return the validated parameters; the same text is checked only once.
+
+    Raises:
+        ValidationError: an unknown or bad parameter.
+    """
+    return _read(request.META.get("QUERY_STRING", ""), _Carrier)
+
+
+class _Carrier:
+    """Just enough of a request for `read_query`."""
+
+    def __init__(self, query_string: str) -> None:
+        self.query_params = QueryDict(query_string)
+
+
+@lru_cache(maxsize=4096)
+def _read(query_string: str, carrier: Any) -> dict[str, Any]:
+    # Bad input raises and so is never kept. Nobody changes what comes out.
+    return read_query(carrier(query_string), ProductQuery)
+
+
+def filter_products(query: dict[str, Any]) -> tuple[QuerySet[Product], str]:
+    """Return the products on sale that `query` asks for, and a key that names the filters.
+
+    Raises:
+        ValidationError: there is no such category.
+    """
+    rows = Product.objects.on_sale()
+    if slug := query.get("category"):
+        path = Category.objects.filter(slug=slug).values_list("path", flat=True).first()
+        if path is None:
+            raise ValidationError({"category": [_("There is no such category.")]})
+        rows = rows.filter(category__in=Category.objects.within(path).values("pk").order_by())
+    if (low := query.get("min_price")) is not None:
+        rows = rows.filter(price__gte=low)
+    if (high := query.get("max_price")) is not None:
+        rows = rows.filter(price__lte=high)
+    in_stock = query.get("in_stock")
+    if in_stock == "true":
+        rows = rows.filter(stock_quantity__gt=0)
+    elif in_stock == "false":
+        rows = rows.filter(stock_quantity=0)
+    return rows, f"{slug or ''}|{low}|{high}|{in_stock or ''}"

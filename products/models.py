@@ -1,0 +1,233 @@
+"""Categories, products and the stock ledger."""
+
+from typing import Any, NoReturn
+
+from django.conf import settings
+from django.db import models
+from django.utils.translation import gettext_lazy as _
+
+from shop.money import MoneyField
+
+
+class CategoryQuerySet(models.QuerySet["Category"]):
+    """Verbs on categories."""
+
+    def within(self, path: str) -> "CategoryQuerySet":
+        """The category with this path and all below it."""
+        return self.filter(path__startswith=path)
+
+
+class Category(models.Model):
+    """A node of the category tree, named in both languages of the shop."""
+
+    # Stable name in the source, so that an import finds its own rows again.
+    key = models.CharField(_("key"), max_length=100, unique=True)
+    slug = models.SlugField(_("slug"), max_length=120, unique=True)
+    name_en = models.CharField(_("English name"), max_length=200)
+    name_ko = models.CharField(_("Korean name"), max_length=200, blank=True)
+    parent = models.ForeignKey(
+        "self", null=True, blank=True, on_delete=models.PROTECT, related_name="children"
+    )
+    # The primary keys from the root down to this node: "/1/17/203/". A prefix
+    # of it selects a whole branch without recursion. Kept by products.categories.
+    path = models.CharField(max_length=200, editable=False, default="")
+
+    objects = CategoryQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["path"]
+        verbose_name = _("category")
+        verbose_name_plural = _("categories")
+        indexes = [
+            # A prefix search needs byte order on PostgreSQL, whatever the locale.
+            models.Index(fields=["path"], opclasses=["varchar_pattern_ops"], name="category_path"),
+        ]
+
+    def __str__(self) -> str:
+        return self.name_en
+
+    @property
+    def depth(self) -> int:
+        """Levels below the root; a root has 0."""
+        return self.path.count("/") - 2
+
+
+class ProductQuerySet(models.QuerySet["Product"]):
+    """Verbs on products. Writes that bypass `save` tell the cache as well."""
+
+    def on_sale(self) -> "ProductQuerySet":
+        """Products that have not been retired."""
+        return self.filter(retired_at__isnull=True)
+
+    def update(self, **values: Any) -> int:
+        """Update rows, and have every cached product read anew after the commit."""
+        from products import freshness
+
+        freshness.forget_all_after_commit()
+        return super().update(**values)
+
+    def bulk_update(self, objs: Any, fields: Any, batch_size: int | None = None) -> int:
+        """Update rows in bulk, and have them read anew after the commit."""
+        from products import freshness
+
+        objs = list(objs)
+        freshness.forget_after_commit(product.pk for product in objs)
+        # Its UPDATEs go through update() above.
+        return super().bulk_update(objs, fields, batch_size)
+
+    def bulk_create(self, objs: Any, *args: Any, **kwargs: Any) -> list["Product"]:
+        """Insert (or upsert) rows, and have lists counted anew after the commit."""
+        from products import freshness
+
+        freshness.forget_all_after_commit()
+        return super().bulk_create(objs, *args, **kwargs)
+
+    def delete(self) -> tuple[int, dict[str, int]]:
+        """Delete rows that nothing points at."""
+        from products import freshness
+
+        freshness.forget_all_after_commit()
+        return super().delete()
+
+
+class Product(models.Model):
+    """Something the shop sells, or sold before it was retired."""
+
+    sku = models.CharField(_("SKU"), max_length=64, unique=True, null=True, blank=True)
+    # Digest of source, brand and name where the source knows no SKU.
+    source_key = models.CharField(max_length=64, unique=True, null=True, blank=True, editable=False)
+    name = models.CharField(_("name"), max_length=300)
+    description = models.TextField(_("description"), blank=True, max_length=20_000)
+    brand = models.CharField(_("brand"), max_length=120, blank=True)
+    category = models.ForeignKey(
+        Category, null=True, blank=True, on_delete=models.PROTECT, related_name="products"
+    )
+    price = MoneyField(_("price"))
+    # Written by products.stock alone.
+    stock_quantity = models.IntegerField(_("stock"), default=0, editable=False)
+    sold_quantity = models.BigIntegerField(_("sold"), default=0, editable=False)
+    created_at = models.DateTimeField(_("created"), auto_now_add=True)
+    updated_at = models.DateTimeField(_("changed"), auto_now=True)
+    retired_at = models.DateTimeField(_("retired"), null=True, blank=True, editable=False)
+
+    objects = ProductQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["-id"]
+        verbose_name = _("product")
+        verbose_name_plural = _("products")
+        permissions = [("adjust_stock", "Can change the stock of a product")]
+        constraints = [
+            models.CheckConstraint(
+                condition=models.Q(stock_quantity__gte=0),
+                name="product_stock_not_negative",
+                violation_error_message=_("Stock can't be negative."),
+            ),
+            models.CheckConstraint(
+                condition=models.Q(price__gte=0),
+                name="product_price_not_negative",
+                violation_error_message=_("The price can't be negative."),
+            ),
+        ]
+        indexes = [
+            models.Index(
+                fields=["id"], condition=models.Q(retired_at__isnull=True), name="product_live"
+            ),
+            models.Index(
+                fields=["price", "id"],
+                condition=models.Q(retired_at__isnull=True),
+                name="product_live_price",
+            ),
+            models.Index(
+                fields=["name", "id"],
+                condition=models.Q(retired_at__isnull=True),
+                name="product_live_name",
+            ),
+            models.Index(
+                fields=["sold_quantity", "id"],
+                condition=models.Q(retired_at__isnull=True),
+                name="product_live_sold",
+            ),
+            models.Index(
+                fields=["category", "id"],
+                condition=models.Q(retired_at__isnull=True),
+                name="product_live_category",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def is_on_sale(self) -> bool:
+        """Whether it can be bought, stock permitting."""
+        return self.retired_at is None
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        """Save, and have the product read anew after the commit."""
+        from products import freshness
+
+        super().save(*args, **kwargs)
+        freshness.forget_after_commit([self.pk])
+
+
+class Reason(models.TextChoices):
+    """Why stock changed."""
+
+    RECEIVED = "received", _("received")
+    SOLD = "sold", _("sold")
+    RETURNED = "returned", _("returned")
+    DAMAGED = "damaged", _("damaged")
+    LOST = "lost", _("lost")
+    CORRECTION = "correction", _("correction")
+    CANCELLED = "cancelled", _("cancelled")
+
+
+class StockMovementQuerySet(models.QuerySet["StockMovement"]):
+    """A ledger: rows are added, never edited."""
+
+    def update(self, **values: Any) -> NoReturn:
+        """Refuse."""
+        raise TypeError("The stock ledger is never edited; add a correction.")
+
+    def delete(self) -> NoReturn:
+        """Refuse."""
+        raise TypeError("The stock ledger is never edited; add a correction.")
+
+
+class StockMovement(models.Model):
+    """One change of one product's stock. Their sum is the stock."""
+
+    product = models.ForeignKey(Product, on_delete=models.PROTECT, related_name="movements")
+    change = models.IntegerField(_("change"))
+    reason = models.CharField(_("reason"), max_length=12, choices=Reason.choices)
+    balance_after = models.IntegerField(_("balance after"))
+    note = models.CharField(_("note"), max_length=200, blank=True)
+    actor = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
+    )
+    # No foreign key: orders know products, not the other way round.
+    order_id = models.UUIDField(_("order"), null=True, blank=True, db_index=True)
+    created_at = models.DateTimeField(_("time"), auto_now_add=True)
+
+    objects = StockMovementQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["-id"]
+        verbose_name = _("stock movement")
+        verbose_name_plural = _("stock movements")
+        constraints = [
+            models.CheckConstraint(
+                condition=~models.Q(change=0), name="stockmovement_changes_something"
+            ),
+            models.CheckConstraint(
+                condition=models.Q(balance_after__gte=0), name="stockmovement_balance_not_negative"
+            ),
+            models.CheckConstraint(
+                condition=models.Q(reason__in=Reason.values), name="stockmovement_reason_valid"
+            ),
+        ]
+        indexes = [models.Index(fields=["product", "id"], name="stockmovement_product")]
+
+    def __str__(self) -> str:
+        return f"{self.change:+d} {self.reason}"

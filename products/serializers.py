@@ -1,0 +1,147 @@
+"""The shapes of the catalogue: input checked, output described."""
+
+from typing import Any
+
+from django.utils.translation import gettext_lazy as _
+from drf_spectacular.utils import extend_schema_field
+from rest_framework import serializers
+
+from products.models import Category, Reason
+from products.stock import MAX_STOCK
+from shop.money import MoneySerializerField
+from shop.rest import StrictSerializer
+
+
+class CategoryField(serializers.SlugRelatedField[Category]):
+    """A category by its slug."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(
+            slug_field="slug", queryset=Category.objects.order_by(), allow_null=True, **kwargs
+        )
+
+    def to_internal_value(self, data: Any) -> Category:
+        """Return the category; anything but a string is an error, not a lookup."""
+        if not isinstance(data, str) or len(data) > 120:
+            self.fail("invalid")
+        return super().to_internal_value(data)
+
+
+class ProductInput(StrictSerializer):
+    """A product to create."""
+
+    name = serializers.CharField(max_length=300)
+    description = serializers.CharField(max_length=20_000, allow_blank=True, default="")
+    price = MoneySerializerField()
+    stock_quantity = serializers.IntegerField(min_value=0, max_value=MAX_STOCK, default=0)
+    category = CategoryField(required=False)
+    sku = serializers.CharField(max_length=64, required=False, allow_null=True)
+    brand = serializers.CharField(max_length=120, allow_blank=True, required=False)
+
+    def to_internal_value(self, data: Any) -> Any:
+        """Refuse numbers where a text belongs, which DRF would turn into text."""
+        if isinstance(data, dict):
+            for name in ("name", "description", "sku", "brand"):
+                if isinstance(data.get(name), bool | int | float):
+                    raise serializers.ValidationError({name: [_("Not a valid string.")]})
+        return super().to_internal_value(data)
+
+
+class ProductChange(ProductInput):
+    """The fields of a product to change. Stock changes through its ledger."""
+
+    description = serializers.CharField(max_length=20_000, allow_blank=True, required=False)
+    stock_quantity = None  # type: ignore[assignment]
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        """Refuse a change of nothing."""
+        if not attrs:
+            raise serializers.ValidationError(_("There is nothing to change."))
+        return attrs
+
+
+class StockUpdateInput(StrictSerializer):
+    """A change of stock by hand."""
+
+    quantity_change = serializers.IntegerField(min_value=-MAX_STOCK, max_value=MAX_STOCK)
+    reason = serializers.ChoiceField(Reason.choices)
+    note = serializers.CharField(max_length=200, allow_blank=True, default="")
+
+    def validate_quantity_change(self, value: int) -> int:
+        """Refuse a change of nothing."""
+        if value == 0:
+            raise serializers.ValidationError(_("A change is not zero."))
+        return value
+
+
+class LocalizedName(serializers.Serializer[Any]):
+    """A name in both languages."""
+
+    en = serializers.CharField()
+    ko = serializers.CharField()
+
+
+class ProductOutput(serializers.Serializer[Any]):
+    """A product as the API shows it; products.catalogue builds it."""
+
+    id = serializers.CharField()
+    sku = serializers.CharField(allow_null=True)
+    name = serializers.CharField()
+    description = serializers.CharField()
+    brand = serializers.CharField()
+    price = serializers.FloatField(help_text=_("Exact, in the shop's currency."))
+    stock_quantity = serializers.IntegerField()
+    in_stock = serializers.BooleanField()
+    category = serializers.CharField(allow_null=True)
+    category_name = LocalizedName(allow_null=True)
+    created_at = serializers.DateTimeField()
+    updated_at = serializers.DateTimeField()
+    retired_at = serializers.DateTimeField(allow_null=True)
+
+
+class MovementOutput(serializers.Serializer[Any]):
+    """A row of the stock ledger."""
+
+    id = serializers.CharField()
+    change = serializers.IntegerField()
+    reason = serializers.ChoiceField(Reason.choices)
+    balance_after = serializers.IntegerField()
+    note = serializers.CharField()
+    by = serializers.CharField(allow_null=True)
+    order_id = serializers.CharField(allow_null=True)
+    time = serializers.DateTimeField()
+
+
+class StockUpdateOutput(serializers.Serializer[Any]):
+    """The stock after a change."""
+
+    product_id = serializers.CharField()
+    stock_quantity = serializers.IntegerField()
+    movement = MovementOutput()
+
+
+class CategoryOutput(serializers.Serializer[Any]):
+    """A category with what lies below it, as deep as was asked."""
+
+    slug = serializers.CharField()
+    name = LocalizedName()
+    has_children = serializers.BooleanField()
+    children = serializers.SerializerMethodField()
+
+    @extend_schema_field({"type": "array", "items": {"$ref": "#/components/schemas/CategoryOutput"}})
+    def get_children(self, obj: Any) -> Any:
+        """Only describes the schema."""
+        return obj["children"]
+
+
+class CategoryList(serializers.Serializer[Any]):
+    """The categories below one."""
+
+    results = CategoryOutput(many=True)
+
+
+class CategoryQuery(StrictSerializer):
+    """Which part of the tree."""
+
+    parent = serializers.SlugField(max_length=120, required=False, allow_blank=True)
+    depth = serializers.IntegerField(min_value=1, max_value=10, default=1)

@@ -1,0 +1,173 @@
+"""The only code that changes stock.
+
+Locks: product rows, in primary-key order, as the last thing before the
+commit. Whoever also locks an order locks it first.
+
+Every function here runs inside the caller's transaction, except `adjust`,
+which is a transaction of its own.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from uuid import UUID
+
+from django.db import connection
+from django.db.models import Case, F, IntegerField, Value, When
+from django.utils import timezone
+from django.utils.translation import gettext as _
+
+from products import freshness
+from products.models import Product, Reason, StockMovement
+from shop.accounts.models import User
+from shop.db import in_transaction
+from shop.errors import ShopError
+
+# Sums stay within the database's 32 bits.
+MAX_STOCK = 2_000_000_000
+
+
+class InsufficientStock(ShopError):
+    """Not enough left; `items` lists every short product with what there is."""
+
+    code = "insufficient_stock"
+    title = "Insufficient stock"
+
+
+class StockLimit(ShopError):
+    """More than can be counted."""
+
+    status = 400
+    code = "stock_limit"
+    title = "Too much stock"
+
+
+@dataclass(frozen=True)
+class Locked:
+    """What a product's row said while it was locked."""
+
+    stock_quantity: int
+    price: object
+    retired: bool
+
+
+def _change(
+    changes: Mapping[int, int],
+    *,
+    reason: Reason,
+    actor: User | None,
+    order_id: UUID | None = None,
+    note: str = "",
+    sold: bool = False,
+) -> dict[int, Locked]:
+    """Apply `{product id: change}`; three queries, however many products.
+
+    Raises:
+        Product.DoesNotExist: an id is unknown.
+        InsufficientStock: a product would go below zero; nothing has changed.
+        StockLimit: a product would go above MAX_STOCK.
+    """
+    if not connection.in_atomic_block:
+        raise RuntimeError("Stock changes within a transaction.")
+    ids = sorted(changes)
+    locked = {
+        pk: Locked(stock, price, retired_at is not None)
+        for pk, stock, price, retired_at in Product.objects.filter(pk__in=ids)
+        .order_by("pk")
+        .select_for_update(no_key=True)
+        .values_list("pk", "stock_quantity", "price", "retired_at")
+    }
+    if len(locked) < len(ids):
+        raise Product.DoesNotExist
+    after = {pk: locked[pk].stock_quantity + changes[pk] for pk in ids}
+    short = [
+        {
+            "product_id": str(pk),
+            "requested": -changes[pk],
+            "available": locked[pk].stock_quantity,
+        }
+        for pk in ids
+        if after[pk] < 0
+    ]
+    if short:
+        raise InsufficientStock(_("There is not enough in stock."), items=short)
+    if any(balance > MAX_STOCK for balance in after.values()):
+        raise StockLimit(_("Stock can't grow beyond %d.") % MAX_STOCK)
+    values: dict[str, object] = {
+        "stock_quantity": Case(
+            *(When(pk=pk, then=Value(after[pk])) for pk in ids), output_field=IntegerField()
+        ),
+        "updated_at": timezone.now(),
+    }
+    if sold:
+        values["sold_quantity"] = F("sold_quantity") + Case(
+            *(When(pk=pk, then=Value(-changes[pk])) for pk in ids), output_field=IntegerField()
+        )
+    # Past ProductQuerySet.update, which would have everything read anew.
+    freshness.forget_after_commit(ids)
+    super(type(Product.objects.all()), Product.objects.filter(pk__in=ids)).update(**values)
+    StockMovement.objects.bulk_create(
+        StockMovement(
+            product_id=pk,
+            change=changes[pk],
+            reason=reason,
+            balance_after=after[pk],
+            actor=actor,
+            order_id=order_id,
+            note=note,
+        )
+        for pk in ids
+    )
+    return locked
+
+
+def take(
+    quantities: Mapping[int, int], *, order_id: UUID, actor: User | None
+) -> dict[int, Locked]:
+    """Take what an order sells; returns each product as it was under the lock.
+
+    `quantities` maps product ids to positive numbers.
+
+    Raises:
+        InsufficientStock: listing every short product.
+    """
+    return _change(
+        {pk: -quantity for pk, quantity in quantities.items()},
+        reason=Reason.SOLD,
+        actor=actor,
+        order_id=order_id,
+        sold=True,
+    )
+
+
+def give_back(
+    quantities: Mapping[int, int], *, order_id: UUID, actor: User | None, reason: Reason
+) -> None:
+    """Return what an order had taken. The caller makes sure that it happens once."""
+    _change(quantities, reason=reason, actor=actor, order_id=order_id, sold=True)
+
+
+def adjust(
+    *, product_id: int, change: int, reason: Reason, actor: User | None, note: str = ""
+) -> StockMovement:
+    """Change one product's stock by hand; returns the ledger row.
+
+    Raises:
+        Product.DoesNotExist, InsufficientStock, StockLimit.
+    """
+
+    def work() -> StockMovement:
+        _change({product_id: change}, reason=reason, actor=actor, note=note)
+        return StockMovement.objects.filter(product_id=product_id).latest("pk")
+
+    return in_transaction(work)
+
+
+def receive_new(stock: Mapping[int, int], *, actor: User | None, note: str = "") -> None:
+    """Book the first stock of products that were created in this transaction.
+
+    Nobody else can know of them yet, so there is nothing to lock.
+    """
+    counted = {pk: quantity for pk, quantity in stock.items() if quantity}
+    if not counted:
+        return
+    _change(counted, reason=Reason.RECEIVED, actor=actor, note=note)

@@ -1,0 +1,115 @@
+"""Bearer tokens under /api/v2/auth/tokens."""
+
+from typing import Any, ClassVar
+
+from django.contrib.auth import authenticate
+from django.http import Http404, HttpResponse
+from django.utils.translation import gettext as _
+from drf_spectacular.utils import extend_schema
+from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.viewsets import ViewSet
+
+from shop.accounts.models import AccessToken
+from shop.accounts.permissions import Rights
+from shop.accounts.throttles import CallerThrottle, SignInThrottle
+from shop.errors import ShopError
+from shop.rest import (
+    ListQuery,
+    Order,
+    RateLimited,
+    StrictSerializer,
+    checked,
+    json_response,
+    local_iso,
+    paginate,
+    read_query,
+)
+from shop.schema import page_of
+
+
+class WrongCredentials(ShopError):
+    """The user name or the password is wrong, or the account is switched off."""
+
+    status = 401
+    code = "wrong_credentials"
+    title = "Wrong credentials"
+
+
+class TokenInput(StrictSerializer):
+    """Who signs in, and what to call the token."""
+
+    username = serializers.CharField(max_length=150)
+    password = serializers.CharField(max_length=200, trim_whitespace=False)
+    name = serializers.CharField(max_length=100, allow_blank=True, default="")
+
+
+class TokenOutput(serializers.Serializer[Any]):
+    """A token, without its secret."""
+
+    id = serializers.CharField()
+    name = serializers.CharField()
+    created_at = serializers.DateTimeField()
+    expires_at = serializers.DateTimeField()
+
+
+class NewTokenOutput(TokenOutput):
+    """A token with its secret, which is shown this once."""
+
+    token = serializers.CharField()
+
+
+class TokenViewSet(RateLimited, Rights, ViewSet):
+    """One's own tokens."""
+
+    lookup_url_kwarg = "id"
+    rights: ClassVar[dict[str, str | bool | None]] = {"create": None, "list": True, "destroy": True}
+
+    def get_throttles(self) -> list[Any]:
+        """Sign-in tries have a limit of their own."""
+        throttles: list[Any] = [CallerThrottle()]
+        return [*throttles, SignInThrottle()] if self.action == "create" else throttles
+
+    @extend_schema(request=TokenInput, responses={201: NewTokenOutput}, auth=[])
+    def create(self, request: Request) -> HttpResponse:
+        """Sign in; the answer holds the only copy of the token."""
+        data = checked(TokenInput, request.data)
+        user = authenticate(
+            request._request, username=data["username"], password=data["password"]
+        )
+        if user is None:
+            raise WrongCredentials(_("The user name or the password is wrong."))
+        row, secret = AccessToken.issue(user, name=data["name"])
+        return json_response({**_as_json(row), "token": secret}, 201)
+
+    @extend_schema(parameters=[ListQuery], responses=page_of(TokenOutput))
+    def list(self, request: Request) -> HttpResponse:
+        """One's tokens that have not expired, newest first."""
+        window = paginate(
+            request,
+            {**read_query(request, ListQuery), "ordering": "newest"},
+            AccessToken.objects.live().filter(user=request.user),
+            orders={"newest": Order("pk", descending=True)},
+            fetch=list,
+            value_of=lambda row, column: row.pk,
+        )
+        return json_response({"results": [_as_json(row) for row in window.rows], **window.envelope})
+
+    @extend_schema(responses={204: None})
+    def destroy(self, request: Request, id: str) -> HttpResponse:
+        """Revoke a token, at once."""
+        if not (id.isascii() and id.isdecimal() and len(id) <= 18):
+            raise Http404
+        deleted, _rows = AccessToken.objects.filter(user=request.user, pk=int(id)).delete()
+        if not deleted:
+            raise Http404
+        return HttpResponse(status=204)
+
+
+def _as_json(row: AccessToken) -> dict[str, Any]:
+    return {
+        "id": str(row.pk),
+        "name": row.name,
+        "created_at": local_iso(row.created_at),
+        "expires_at": local_iso(row.expires_at),
+    }

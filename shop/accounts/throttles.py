@@ -1,0 +1,134 @@
+"""Rate limits: a token bucket a caller, and a strict one for sign-in tries."""
+
+import hashlib
+import threading
+import time
+from collections import OrderedDict
+from typing import Any
+
+from django.conf import settings
+from django.core.cache import cache
+from django.http import HttpRequest
+from rest_framework.request import Request
+from rest_framework.throttling import BaseThrottle
+
+
+class Buckets:
+    """Token buckets in this process, at most `size` of them.
+
+    In the process, because a limit that costs a network round trip on every
+    request would cost more than it protects; N processes therefore let N
+    times the limit through. The buckets longest unused are forgotten first,
+    which can only forgive.
+    """
+
+    def __init__(self, size: int = 50_000) -> None:
+        self._size = size
+        self._lock = threading.Lock()
+        self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
+
+    def take(self, key: str, *, rate: float, burst: float, now: float) -> tuple[bool, float]:
+        """Take one token from `key`'s bucket.
+
+        `rate` is tokens a second, `burst` the bucket's size, `now` seconds on
+        any clock that does not go back. Returns whether there was one, and
+        how many are left (negative: how many are missing).
+        """
+        with self._lock:
+            level, since = self._buckets.pop(key, (burst, now))
+            level = min(burst, level + (now - since) * rate)
+            allowed = level >= 1
+            if allowed:
+                level -= 1
+            self._buckets[key] = (level, now)
+            if len(self._buckets) > self._size:
+                self._buckets.popitem(last=False)
+        return allowed, level if allowed else level - 1
+
+    def clear(self) -> None:
+        """Forget everybody."""
+        with self._lock:
+            self._buckets.clear()
+
+
+buckets = Buckets()
+
+
+def address_of(request: Request | HttpRequest) -> str:
+    """Return the client's address; shop/asgi.py has already seen through our proxies."""
+    return str(request.META.get("REMOTE_ADDR", ""))
+
+
+class CallerThrottle(BaseThrottle):
+    """A bucket a user, or an address where nobody is signed in."""
+
+    _wait: float | None = None
+
+    def allow_request(self, request: Request, view: Any) -> bool:
+        """Take a token, and leave the figures for the RateLimit headers."""
+        if not settings.RATE_LIMITS:
+            return True
+        user = request.user
+        if user is not None and user.is_authenticated:
+            key, (rate, burst) = f"user:{user.pk}", settings.RATE_LIMIT_USER
+        else:
+            key, (rate, burst) = f"address:{address_of(request)}", settings.RATE_LIMIT_ANONYMOUS
+        allowed, left = buckets.take(key, rate=rate, burst=burst, now=time.monotonic())
+        if not allowed:
+            self._wait = -left / rate
+        request._request.rate_limit = (rate, burst, left)  # type: ignore[attr-defined]
+        return allowed
+
+    def wait(self) -> float | None:
+        """Seconds until the next token."""
+        return self._wait
+
+
+def rate_limit_headers(rate: float, burst: float, left: float) -> dict[str, str]:
+    """Return the fields of draft-ietf-httpapi-ratelimit-headers: quota, window, rest."""
+    window = max(1, round(burst / rate))
+    refill = max(0, round((burst - left) / rate))
+    return {
+        "RateLimit-Policy": f'"default";q={int(burst)};w={window}',
+        "RateLimit": f'"default";r={max(0, int(left))};t={refill}',
+    }
+
+
+class SignInThrottle(BaseThrottle):
+    """A fixed number of tries a minute for an address, and for a name.
+
+    Kept in the cache, since each process guessing for itself would multiply
+    the tries. With the cache gone it lets people in: the password hash still
+    costs an attacker hundreds of milliseconds a try.
+    """
+
+    _wait: float | None = None
+
+    def allow_request(self, request: Request, view: Any) -> bool:
+        """Count this try against the address and against the name that it is for."""
+        name = request.data.get("username", "") if isinstance(request.data, dict) else ""
+        self._wait = sign_in_wait(address=address_of(request), username=str(name))
+        return self._wait is None
+
+    def wait(self) -> float | None:
+        """Seconds until the next minute begins."""
+        return self._wait
+
+
+def sign_in_wait(*, address: str, username: str) -> float | None:
+    """Count one sign-in try; return the seconds to wait if there were too many, else None."""
+    if not settings.RATE_LIMITS:
+        return None
+    now = time.time()
+    minute, over = divmod(now, 60)
+    refused = False
+    for kind, value in (("address", address), ("name", username.lower())):
+        digest = hashlib.sha256(value.encode("utf-8", "replace")).hexdigest()[:32]
+        key = f"sign-in:{kind}:{digest}:{int(minute)}"
+        cache.add(key, 0, timeout=120)
+        try:
+            tries = cache.incr(key)
+        except ValueError:  # the cache is gone, or dropped the key between the two calls
+            continue
+        refused = refused or (tries is not None and tries > settings.SIGN_IN_TRIES_PER_MINUTE)
+    return 60 - over if refused else None

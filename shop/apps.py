@@ -1,0 +1,22 @@
+"""The app that holds what every other app shares."""
+
+from django.apps import AppConfig
+
+
+class ShopConfig(AppConfig):
+    """Accounts, events, jobs and idempotency."""
+
+    name = "shop"
+    verbose_name = "Shop"
+
+    def ready(self) -> None:
+        """Keep the staff groups complete after each migrate; wire jobs to Celery."""
+        from django.db.models.signals import post_migrate
+
+        from shop.accounts.groups import ensure_groups
+        from shop.celery import wake_worker
+        from shop.jobs import housekeeping, queue
+
+        post_migrate.connect(ensure_groups, dispatch_uid="shop.ensure_groups")
+        queue.set_wake(wake_worker)
+        assert housekeeping  # imported for the jobs it registers

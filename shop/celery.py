@@ -1,0 +1,79 @@
+"""The Celery app, its two tasks and its schedule.
+
+Everything that takes time is a job row (`shop.jobs`); Celery only carries ids
+to workers and rings the clock.
+"""
+
+import os
+from typing import Any
+
+from celery import Celery
+from celery.signals import setup_logging, worker_process_init
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "shop.settings")
+
+app = Celery("shop")
+app.config_from_object("django.conf:settings", namespace="CELERY")
+app.autodiscover_tasks()
+
+# Job name to seconds between two runs.
+PERIODIC = {
+    "orders.cancel_unpaid": 60,
+    "shop.prune": 3600,
+}
+
+app.conf.beat_schedule = {
+    # The sweep is what makes a lost message harmless. It expires, so that a
+    # worker that was away does not find a heap of them.
+    "sweep": {"task": "shop.sweep_jobs", "schedule": 5, "options": {"expires": 5}},
+    **{
+        name: {
+            "task": "shop.enqueue_job",
+            "schedule": seconds,
+            "args": (name,),
+            "options": {"expires": seconds},
+        }
+        for name, seconds in PERIODIC.items()
+    },
+}
+
+
+@app.task(name="shop.run_job")
+def run_job(job_id: int) -> None:
+    """Run one job, if it still waits."""
+    from shop.jobs.queue import run
+
+    run(job_id)
+
+
+@app.task(name="shop.sweep_jobs")
+def sweep_jobs() -> None:
+    """Run whatever is due and was not announced, or was announced and lost."""
+    from shop.jobs.queue import sweep
+
+    sweep()
+
+
+@app.task(name="shop.enqueue_job")
+def enqueue_job(name: str) -> None:
+    """Add a periodic job, unless the last one still waits."""
+    from shop.jobs.queue import enqueue
+
+    enqueue(name, unique_key=name)
+
+
+def wake_worker(job_id: int) -> None:
+    """Tell a worker of a job; fails at once if the broker is out of reach."""
+    run_job.apply_async((job_id,), retry=False)
+
+
+@setup_logging.connect
+def _keep_our_logging(**_: Any) -> None:
+    """Leave logging as settings.LOGGING has it."""
+
+
+@worker_process_init.connect
+def _close_inherited_connections(**_: Any) -> None:
+    from django.db import connections
+
+    connections.close_all()

@@ -1,0 +1,46 @@
+"""Transactions that are run again when the database, not the caller, was at fault."""
+
+import random
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+from django.db import OperationalError, connection, transaction
+
+T = TypeVar("T")
+
+_ATTEMPTS = 5
+# PostgreSQL: serialization_failure, deadlock_detected.
+_TRY_AGAIN = {"40001", "40P01"}
+
+
+def _conflicted(error: OperationalError) -> bool:
+    cause = error.__cause__
+    if getattr(cause, "sqlstate", None) in _TRY_AGAIN:
+        return True
+    return getattr(cause, "sqlite_errorname", "").startswith("SQLITE_BUSY")
+
+
+def in_transaction(work: Callable[[], T]) -> T:
+    """Run `work` in one transaction, again when it lost a conflict with another.
+
+    Inside a transaction that is open already, `work` joins it: only the
+    outermost one can be run again. `work` must have no effect outside the
+    database.
+
+    Raises:
+        OperationalError: the database is out of reach, or the conflict went on.
+    """
+    if connection.in_atomic_block:
+        with transaction.atomic():
+            return work()
+    for attempt in range(1, _ATTEMPTS + 1):
+        try:
+            with transaction.atomic():
+                return work()
+        except OperationalError as error:
+            if attempt == _ATTEMPTS or not _conflicted(error):
+                raise
+        # Jitter keeps two rivals from meeting again and again.
+        time.sleep(random.uniform(0, 0.01 * 2**attempt))  # noqa: S311
+    raise AssertionError("unreachable: the last attempt returns or raises")

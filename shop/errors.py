@@ -1,0 +1,260 @@
+"""Errors of the shop, and the one place that turns any error into problem+json (RFC 9457)."""
+
+import logging
+from typing import Any
+
+import orjson
+from django.core.exceptions import PermissionDenied, RequestDataTooBig
+from django.core.exceptions import ValidationError as DjangoValidationError
+from django.core.signals import got_request_exception
+from django.db import InterfaceError, OperationalError
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.utils.translation import gettext as _
+from rest_framework import exceptions, status
+
+from shop.context import correlation_id
+
+logger = logging.getLogger(__name__)
+
+
+class ShopError(Exception):
+    """A refusal with a stable code. Raise a subclass where the reason is known.
+
+    Keyword arguments become members of the answer, so that a client can act
+    on them without reading the text.
+    """
+
+    status = status.HTTP_409_CONFLICT
+    code = "conflict"
+    title = "Conflict"
+
+    def __init__(self, detail: str, **data: Any) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.data = data
+        self.headers: dict[str, str] = {}
+
+
+class BadRequest(ShopError):
+    """Input that no check of shapes could have caught."""
+
+    status = status.HTTP_400_BAD_REQUEST
+    code = "invalid"
+    title = "Bad request"
+
+
+_TITLES = {
+    400: "Bad request",
+    401: "Sign in first",
+    403: "Not allowed",
+    404: "Not found",
+    405: "Method not allowed",
+    406: "Not acceptable",
+    408: "Request time-out",
+    409: "Conflict",
+    413: "Request too large",
+    415: "Unsupported media type",
+    422: "Unprocessable",
+    429: "Too many requests",
+    500: "Internal error",
+    503: "Service unavailable",
+    504: "Time-out",
+}
+_CODES = {
+    400: "invalid",
+    401: "not_authenticated",
+    403: "permission_denied",
+    404: "not_found",
+    405: "method_not_allowed",
+    406: "not_acceptable",
+    413: "request_too_large",
+    415: "unsupported_media_type",
+    429: "rate_limited",
+    500: "internal_error",
+    503: "unavailable",
+}
+
+
+def problem_bytes(
+    status_code: int, code: str, detail: str, *, title: str = "", **members: Any
+) -> bytes:
+    """Return the body of one problem; also used before Django is reached."""
+    return orjson.dumps(
+        {
+            "type": f"urn:shop:problem:{code}",
+            "title": title or _TITLES.get(status_code, "Error"),
+            "status": status_code,
+            "detail": detail,
+            "code": code,
+            **members,
+            "correlation_id": correlation_id.get(),
+        },
+        default=str,
+    )
+
+
+def problem(
+    status_code: int,
+    detail: str,
+    *,
+    code: str = "",
+    title: str = "",
+    headers: dict[str, str] | None = None,
+    **members: Any,
+) -> HttpResponse:
+    """Return a problem+json response. `members` are added to the body as they are."""
+    code = code or _CODES.get(status_code, "error")
+    return HttpResponse(
+        problem_bytes(status_code, code, detail, title=title, **members),
+        status=status_code,
+        content_type="application/problem+json",
+        headers=headers,
+    )
+
+
+def _field_errors(detail: Any) -> dict[str, Any]:
+    """Flatten DRF's nested errors to `{"items.0.quantity": [{"code", "detail"}]}`."""
+    flat: dict[str, Any] = {}
+
+    def walk(path: str, value: Any) -> None:
+        if isinstance(value, dict):
+            for key, inner in value.items():
+                walk(f"{path}.{key}" if path else str(key), inner)
+        elif isinstance(value, list):
+            messages = [item for item in value if isinstance(item, str)]
+            if messages:
+                flat.setdefault(path or "non_field_errors", []).extend(
+                    {"code": getattr(item, "code", "invalid"), "detail": str(item)}
+                    for item in messages
+                )
+            for index, inner in enumerate(value):
+                if isinstance(inner, dict | list):
+                    walk(f"{path}.{index}" if path else str(index), inner)
+        else:
+            walk(path, [value])
+
+    walk("", detail)
+    return flat
+
+
+def _api_exception(error: exceptions.APIException) -> HttpResponse:
+    headers: dict[str, str] = {}
+    if challenge := getattr(error, "auth_header", None):
+        headers["WWW-Authenticate"] = challenge
+    wait = getattr(error, "wait", None)
+    if wait is not None:
+        headers["Retry-After"] = str(max(1, int(wait + 0.999)))
+    if isinstance(error, exceptions.ValidationError):
+        return problem(
+            400,
+            _("The request has errors; see `errors`."),
+            errors=_field_errors(error.detail),
+            headers=headers,
+        )
+    detail = error.detail
+    text = str(detail) if isinstance(detail, str) else str(error.default_detail)
+    code = getattr(detail, "code", error.default_code)
+    if error.status_code in {405, 406, 415, 429}:
+        code = _CODES[error.status_code]
+    elif code == "parse_error":
+        code = "malformed"
+    return problem(error.status_code, text, code=code, headers=headers)
+
+
+def problem_for(error: BaseException) -> HttpResponse | None:
+    """Return the response for an expected error, None for one that is a fault of ours."""
+    if isinstance(error, ShopError):
+        return problem(
+            error.status,
+            error.detail,
+            code=error.code,
+            title=error.title,
+            headers=error.headers,
+            **error.data,
+        )
+    if isinstance(error, exceptions.APIException):
+        return _api_exception(error)
+    if isinstance(error, Http404):
+        return problem(404, _("There is nothing here by that name."))
+    if isinstance(error, PermissionDenied):
+        return problem(403, _("You are not allowed to do that."))
+    if isinstance(error, RequestDataTooBig):
+        return problem(413, _("The request body is too large."))
+    if isinstance(error, DjangoValidationError):
+        return problem(
+            400,
+            _("The request has errors; see `errors`."),
+            errors={
+                name: [{"code": "invalid", "detail": text} for text in texts]
+                for name, texts in (
+                    error.message_dict if hasattr(error, "error_dict") else {"": error.messages}
+                ).items()
+            },
+        )
+    if isinstance(error, OperationalError | InterfaceError):
+        return problem(
+            503,
+            _("The database can't be reached just now."),
+            code="database_unavailable",
+            headers={"Retry-After": "2"},
+        )
+    return None
+
+
+def handle_exception(error: Exception, context: dict[str, Any]) -> HttpResponse:
+    """DRF's exception handler: always an answer, never a stack trace."""
+    request = context.get("request")
+    response = problem_for(error)
+    if response is None:
+        got_request_exception.send(sender=handle_exception, request=getattr(request, "_request", None))
+        logger.exception("unexpected error in the API", exc_info=error)
+        return problem(500, _("Something went wrong on our side."))
+    if response.status_code == 503:
+        logger.warning("database unavailable", exc_info=error)
+    elif response.status_code == 401 and not response.has_header("WWW-Authenticate"):
+        response["WWW-Authenticate"] = "Bearer"
+    return response
+
+
+def _page(request: HttpRequest, status_code: int, detail: str) -> HttpResponse:
+    if request.path.startswith("/api/"):
+        return problem(status_code, detail)
+    return render(
+        request,
+        "error.html",
+        {"status": status_code, "title": _TITLES[status_code], "detail": detail},
+        status=status_code,
+    )
+
+
+def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """handler400."""
+    return _page(request, 400, _("The request can't be understood."))
+
+
+def forbidden(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """handler403."""
+    return _page(request, 403, _("You are not allowed to do that."))
+
+
+def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """handler404."""
+    return _page(request, 404, _("There is nothing here by that name."))
+
+
+def server_error(request: HttpRequest) -> HttpResponse:
+    """handler500. Touches neither session nor database: either may be the cause."""
+    detail = _("Something went wrong on our side.")
+    if request.path.startswith("/api/"):
+        return problem(500, detail)
+    return HttpResponse(
+        f"<!doctype html><meta charset=utf-8><title>500</title><h1>500</h1><p>{detail}</p>"
+        f"<p><code>{correlation_id.get()}</code></p>",
+        status=500,
+    )
+
+
+def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
+    """CSRF_FAILURE_VIEW."""
+    return _page(request, 403, _("The form has expired or came from elsewhere: load it again."))

@@ -1,0 +1,22 @@
+"""Identifiers that can't be guessed and sort by time."""
+
+import os
+import time
+from uuid import UUID
+
+
+def uuid7() -> UUID:
+    """Return a UUIDv7: 48 bits of Unix milliseconds, then 74 random bits.
+
+    Layout after RFC 9562, section 5.7.
+    """
+    milliseconds = time.time_ns() // 1_000_000
+    random = int.from_bytes(os.urandom(10), "big")
+    value = (
+        (milliseconds & 0xFFFF_FFFF_FFFF) << 80
+        | 0x7 << 76
+        | (random >> 68 & 0xFFF) << 64
+        | 0b10 << 62
+        | random & 0x3FFF_FFFF_FFFF_FFFF
+    )
+    return UUID(int=value)

@@ -1,0 +1,27 @@
+"""What has had its time is removed."""
+
+from datetime import timedelta
+
+from django.conf import settings
+from django.core.management import call_command
+from django.utils import timezone
+
+from shop.accounts.models import AccessToken
+from shop.idempotency import IdempotencyKey
+from shop.jobs.models import Job
+from shop.jobs.queue import job
+
+
+@job("shop.prune")
+def prune() -> str:
+    """Delete old job rows, idempotency keys, expired tokens and sessions."""
+    now = timezone.now()
+    jobs, _ = Job.objects.filter(
+        state=Job.State.FINISHED, finished_at__lt=now - timedelta(days=settings.JOB_HISTORY_DAYS)
+    ).delete()
+    keys, _ = IdempotencyKey.objects.filter(
+        created_at__lt=now - timedelta(hours=settings.IDEMPOTENCY_HOURS)
+    ).delete()
+    tokens, _ = AccessToken.objects.expired().delete()
+    call_command("clearsessions")
+    return f"{jobs} jobs, {keys} keys, {tokens} tokens"

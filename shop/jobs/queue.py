@@ -1,0 +1,176 @@
+"""Adding, running and finding again background jobs.
+
+A job is a row. Celery carries its id to a worker as soon as the row is
+committed; that message is a hint and may be lost. The sweep, which beat calls
+every few seconds, finds every row whose time has come.
+"""
+
+import logging
+import random
+import traceback
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+from django.db import IntegrityError, transaction
+from django.db.models import F
+from django.utils import timezone
+
+from shop.context import correlation_id, sane_correlation_id
+from shop.jobs.models import Job
+
+logger = logging.getLogger(__name__)
+
+MAX_ATTEMPTS = 5
+# Longer than Celery's hard time limit: whatever is still "running" after it
+# has lost its worker.
+ABANDONED_AFTER = timedelta(seconds=900)
+
+Task = Callable[..., str | None]
+_registry: dict[str, Task] = {}
+# shop/celery.py puts the sender here; without a broker the sweep does it all.
+_wake: Callable[[int], None] | None = None
+
+
+def job(name: str) -> Callable[[Task], Task]:
+    """Register a function as the job `name`.
+
+    It takes ids as keyword arguments, may be run twice, and returns a line
+    for the staff page or None.
+    """
+
+    def register(function: Task) -> Task:
+        if name in _registry:
+            raise ValueError(f"Two jobs are named {name}.")
+        _registry[name] = function
+        return function
+
+    return register
+
+
+def set_wake(wake: Callable[[int], None]) -> None:
+    """Set what tells a worker of a new job's id."""
+    global _wake
+    _wake = wake
+
+
+def _hint(job_id: int) -> None:
+    if _wake is None:
+        return
+    try:
+        _wake(job_id)
+    except Exception:
+        # The sweep finds the row; a broker that is gone must not fail the request.
+        logger.warning("broker out of reach, the sweep will find the job", exc_info=True)
+
+
+def enqueue(name: str, *, unique_key: str = "", **arguments: Any) -> Job | None:
+    """Add a job in the caller's transaction; a worker is told after the commit.
+
+    Returns None if a job with `unique_key` waits already.
+
+    Raises:
+        LookupError: no such job.
+    """
+    if name not in _registry:
+        raise LookupError(f"No job is named {name}.")
+    try:
+        with transaction.atomic():
+            row = Job.objects.create(
+                task=name,
+                arguments=arguments,
+                unique_key=unique_key,
+                correlation_id=correlation_id.get(),
+            )
+    except IntegrityError:
+        return None
+    transaction.on_commit(lambda: _hint(row.pk))
+    return row
+
+
+def run(job_id: int) -> bool:
+    """Run one job if it waits and is due. Returns whether it was this call that ran it."""
+    now = timezone.now()
+    # Compare-and-set: of several workers told of one job, one gets it.
+    claimed = (
+        Job.objects.due(now)
+        .filter(pk=job_id)
+        .update(state=Job.State.RUNNING, started_at=now, attempts=F("attempts") + 1)
+    )
+    if not claimed:
+        return False
+    row = Job.objects.get(pk=job_id)
+    token = correlation_id.set(sane_correlation_id(row.correlation_id))
+    try:
+        try:
+            function = _registry[row.task]
+        except KeyError:
+            raise LookupError(f"No job is named {row.task}.") from None
+        result = function(**row.arguments) or ""
+    except Exception as error:
+        _failed(row, error)
+    else:
+        _still_mine(row).update(
+            state=Job.State.FINISHED, finished_at=timezone.now(), result=result, error=""
+        )
+    finally:
+        correlation_id.reset(token)
+    return True
+
+
+def _still_mine(row: Job) -> Any:
+    # The attempt number is the claim: a worker that was given up for dead and
+    # comes back must not overwrite what its successor wrote.
+    return Job.objects.filter(pk=row.pk, state=Job.State.RUNNING, attempts=row.attempts)
+
+
+def _failed(row: Job, error: Exception) -> None:
+    now = timezone.now()
+    text = "".join(traceback.format_exception(error))[-8000:]
+    give_up = row.attempts >= MAX_ATTEMPTS or isinstance(error, LookupError)
+    logger.error(
+        "job failed", exc_info=error, extra={"job": row.pk, "task": row.task, "gave_up": give_up}
+    )
+    if give_up:
+        _still_mine(row).update(state=Job.State.FAILED, finished_at=now, error=text)
+        return
+    pause = 2**row.attempts * random.uniform(0.5, 1.5)  # noqa: S311
+    _requeue(row, due_at=now + timedelta(seconds=pause), error=text)
+
+
+def _requeue(row: Job, **fields: Any) -> None:
+    try:
+        with transaction.atomic():
+            _still_mine(row).update(state=Job.State.QUEUED, **fields)
+    except IntegrityError:
+        # Another with the same key waits by now and will do the work.
+        _still_mine(row).update(
+            state=Job.State.FAILED, finished_at=timezone.now(), error=fields.get("error", row.error)
+        )
+
+
+def run_again(job_id: int) -> bool:
+    """Queue a failed or finished job once more. Returns whether it was in such a state."""
+    try:
+        with transaction.atomic():
+            changed = Job.objects.filter(
+                pk=job_id, state__in=[Job.State.FAILED, Job.State.FINISHED]
+            ).update(
+                state=Job.State.QUEUED, attempts=0, due_at=timezone.now(), finished_at=None, error=""
+            )
+    except IntegrityError:
+        return False
+    if changed:
+        transaction.on_commit(lambda: _hint(job_id))
+    return bool(changed)
+
+
+def sweep() -> int:
+    """Give up on dead workers' jobs and run all that is due; returns how many were run."""
+    now = timezone.now()
+    for row in Job.objects.abandoned(now - ABANDONED_AFTER):
+        _requeue(row, due_at=now, error="The worker went away.")
+    ran = 0
+    for job_id in Job.objects.due(now).order_by("due_at", "pk").values_list("pk", flat=True)[:100]:
+        ran += run(job_id)
+    return ran

@@ -1,0 +1,8 @@
+"""The models of the app `shop`, each defined in its room."""
+
+from shop.accounts.models import AccessToken, User
+from shop.events.models import Event
+from shop.idempotency import IdempotencyKey
+from shop.jobs.models import Job
+
+__all__ = ["AccessToken", "Event", "IdempotencyKey", "Job", "User"]

@@ -1,0 +1,424 @@
+"""How the API reads and writes: exact JSON, strict queries, pages, cursors.
+
+Reads on hot paths build their rows with `.values()` and answer with
+`json_response`; serializers check input and describe the schema.
+"""
+
+import base64
+import binascii
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal, InvalidOperation
+from typing import Any, ClassVar, NoReturn, TypeVar
+from urllib.parse import urlencode
+from uuid import UUID
+
+import orjson
+from django.db.models import BooleanField, Expression, F, Func, Model, QuerySet, Value
+from django.http import HttpResponse
+from django.utils import timezone
+from django.utils.translation import gettext as _
+from rest_framework import serializers
+from rest_framework.exceptions import ParseError, ValidationError
+from rest_framework.parsers import BaseParser
+from rest_framework.renderers import BaseRenderer
+from rest_framework.request import Request
+
+from shop.accounts.throttles import rate_limit_headers
+
+PER_PAGE = 20
+PER_PAGE_MAX = 100
+# An offset costs what it skips. Whoever goes deeper uses a cursor.
+PAGE_MAX = 10_000
+
+M = TypeVar("M", bound=Model)
+
+# --- JSON ------------------------------------------------------------------
+
+
+def _write_other(value: Any) -> Any:
+    if isinstance(value, Decimal):
+        return orjson.Fragment(format(value, "f"))
+    # Lazy translations, and DRF's ReturnDict and ErrorDetail.
+    if isinstance(value, Mapping):
+        return dict(value)
+    return str(value)
+
+
+def dump_json(data: Any) -> bytes:
+    """Return UTF-8 JSON; Decimals as exact numbers, times in the shop's zone."""
+    return orjson.dumps(data, default=_write_other, option=orjson.OPT_PASSTHROUGH_SUBCLASS)
+
+
+def json_response(
+    data: Any, status: int = 200, headers: dict[str, str] | None = None
+) -> HttpResponse:
+    """Answer with JSON without DRF's renderer in between."""
+    return HttpResponse(
+        dump_json(data), status=status, content_type="application/json", headers=headers
+    )
+
+
+def local_iso(value: datetime) -> str:
+    """Return ISO 8601 with the shop's offset."""
+    return timezone.localtime(value).isoformat()
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
+
+
+class JSONParser(BaseParser):
+    """Strict JSON, with every fraction as a Decimal."""
+
+    media_type = "application/json"
+
+    def parse(
+        self,
+        stream: Any,
+        media_type: str | None = None,
+        parser_context: Mapping[str, Any] | None = None,
+    ) -> Any:
+        """Return the parsed body.
+
+        Raises:
+            ParseError: not UTF-8, not JSON, NaN or Infinity, nested too deep,
+                or a NUL or lone surrogate that no database would store.
+        """
+        try:
+            text = stream.read().decode("utf-8")
+            data = json.loads(text, parse_float=Decimal, parse_constant=_refuse_constant)
+        except (ValueError, InvalidOperation) as error:
+            raise ParseError(_("The body is not valid JSON: %s") % error) from error
+        except RecursionError:
+            raise ParseError(_("The body is nested too deep.")) from None
+        if "\\u" in text or "\0" in text:
+            _refuse_unstorable(data)
+        return data
+
+
+def _refuse_unstorable(data: Any) -> None:
+    waiting = [data]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, dict):
+            waiting += [*value.keys(), *value.values()]
+        elif isinstance(value, list):
+            waiting += value
+        elif isinstance(value, str):
+            try:
+                value.encode()
+            except UnicodeEncodeError:
+                raise ParseError(_("A string holds half of a surrogate pair.")) from None
+            if "\0" in value:
+                raise ParseError(_("A string holds a NUL character."))
+
+
+class JSONRenderer(BaseRenderer):
+    """orjson for what DRF renders itself."""
+
+    media_type = "application/json"
+    format = "json"
+    charset = None
+
+    def render(
+        self,
+        data: Any,
+        accepted_media_type: str | None = None,
+        renderer_context: Mapping[str, Any] | None = None,
+    ) -> bytes:
+        """Return the body."""
+        return b"" if data is None else dump_json(data)
+
+
+# --- Queries ---------------------------------------------------------------
+
+
+class StrictSerializer(serializers.Serializer[Any]):
+    """Input in which a field that nobody knows is an error, not noise."""
+
+    def to_internal_value(self, data: Any) -> Any:
+        """Validate, after refusing unknown names."""
+        if isinstance(data, Mapping):
+            unknown = [name for name in data if name not in self.fields]
+            if unknown:
+                raise ValidationError(
+                    {str(name): [_("There is no such field.")] for name in unknown[:20]},
+                    code="unknown_field",
+                )
+        return super().to_internal_value(data)
+
+
+class ListQuery(StrictSerializer):
+    """The parameters that every list takes."""
+
+    page = serializers.IntegerField(min_value=1, max_value=PAGE_MAX, required=False)
+    per_page = serializers.IntegerField(min_value=1, max_value=PER_PAGE_MAX, default=PER_PAGE)
+    cursor = serializers.CharField(
+        required=False, allow_blank=True, max_length=600, trim_whitespace=False
+    )
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        """Refuse `page` and `cursor` together: they are two ways of paging."""
+        if "page" in attrs and "cursor" in attrs:
+            raise ValidationError({"cursor": [_("Give either page or cursor.")]})
+        return attrs
+
+
+def read_query(request: Request, form: type[serializers.Serializer[Any]]) -> dict[str, Any]:
+    """Return the validated query parameters.
+
+    Raises:
+        ValidationError: an unknown name, a name given twice, or a bad value.
+    """
+    twice = [name for name, values in request.query_params.lists() if len(values) > 1]
+    if twice:
+        raise ValidationError({name: [_("Given more than once.")] for name in twice})
+    checked = form(data=request.query_params.dict())
+    checked.is_valid(raise_exception=True)
+    return checked.validated_data
+
+
+def query_and_body(request: Request) -> dict[str, Any]:
+    """Return query parameters and JSON body as one mapping, for calls that take either.
+
+    Raises:
+        ValidationError: a name stands in both, or the body is no object.
+    """
+    query = request.query_params.dict()
+    body = request.data
+    if not isinstance(body, Mapping):
+        raise ValidationError(_("The body must be an object."))
+    both = [name for name in query if name in body]
+    if both:
+        raise ValidationError({name: [_("Given in the query and the body.")] for name in both})
+    return {**query, **body}
+
+
+def checked(form: type[serializers.Serializer[Any]], data: Any) -> dict[str, Any]:
+    """Return the validated input; ValidationError otherwise."""
+    serializer = form(data=data)
+    serializer.is_valid(raise_exception=True)
+    return serializer.validated_data
+
+
+# --- Pages -----------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Order:
+    """A total order: one column, then the primary key, both in one direction."""
+
+    column: str
+    descending: bool = False
+
+    # How the column's value is written in a cursor and read back.
+    read: ClassVar[dict[type, Callable[[Any], Any]]] = {
+        int: int,
+        str: str,
+        UUID: UUID,
+        Decimal: Decimal,
+        datetime: datetime.fromisoformat,
+    }
+
+    @property
+    def terms(self) -> list[str]:
+        """The arguments of `order_by`."""
+        sign = "-" if self.descending else ""
+        columns = [self.column] if self.column == "pk" else [self.column, "pk"]
+        return [sign + column for column in columns]
+
+
+class _RowComparison(Func):
+    """`(a, b) > (x, y)`: one range of one index, which OR-ed conditions are not."""
+
+    output_field = BooleanField()
+    conditional = True
+
+    def __init__(
+        self, left: Sequence[Expression | F], right: Sequence[Expression], *, operator: str
+    ) -> None:
+        super().__init__(*left, *right)
+        self._width = len(left)
+        self._operator = operator
+
+    def as_sql(self, compiler: Any, connection: Any, **_: Any) -> tuple[str, list[Any]]:
+        """Return the comparison of two row values."""
+        parts: list[str] = []
+        params: list[Any] = []
+        for expression in self.get_source_expressions():
+            sql, values = compiler.compile(expression)
+            parts.append(sql)
+            params.extend(values)
+        left, right = ", ".join(parts[: self._width]), ", ".join(parts[self._width :])
+        return f"({left}) {self._operator} ({right})", params
+
+
+def _encode_cursor(order_name: str, backwards: bool, values: Sequence[Any]) -> str:
+    text = json.dumps(
+        [order_name, int(backwards), *(value if isinstance(value, int) else str(value) for value in values)],
+        ensure_ascii=False,
+        separators=(",", ":"),
+    )
+    return base64.urlsafe_b64encode(text.encode()).rstrip(b"=").decode()
+
+
+def _decode_cursor(cursor: str, order_name: str, types: Sequence[type]) -> tuple[bool, list[Any]]:
+    try:
+        padded = cursor + "=" * (-len(cursor) % 4)
+        data = json.loads(base64.b64decode(padded, altchars=b"-_", validate=True))
+        name, backwards, *raw = data
+        if name != order_name or backwards not in (0, 1) or len(raw) != len(types):
+            raise ValueError("of another list")
+        values = [Order.read[kind](value) for kind, value in zip(types, raw, strict=True)]
+        for value in values:
+            _refuse_unstorable(value)
+            if isinstance(value, int) and abs(value) >= 2**63:
+                raise ValueError("out of range")
+            if isinstance(value, datetime) and timezone.is_naive(value):
+                raise ValueError("no offset")
+    except (ValueError, TypeError, ArithmeticError, ParseError, RecursionError, binascii.Error):
+        raise ValidationError({"cursor": [_("This is not a cursor of this list.")]}) from None
+    return bool(backwards), values
+
+
+@dataclass(frozen=True)
+class Window:
+    """One page of rows, and what the client needs to go on."""
+
+    rows: list[Any]
+    envelope: dict[str, Any]
+
+
+Rows = Callable[[QuerySet[Any]], Iterable[Any]]
+
+
+def _link(request: Request, **changes: Any) -> str:
+    params = {**request.query_params.dict(), **changes}
+    # A path, not an absolute address: true behind any proxy, and the same for all.
+    return f"{request.path}?{urlencode(params)}"
+
+
+def paginate(
+    request: Request,
+    query: Mapping[str, Any],
+    rows: QuerySet[M],
+    *,
+    orders: Mapping[str, Order],
+    fetch: Rows,
+    value_of: Callable[[Any, str], Any],
+    count: Callable[[QuerySet[M]], int] | None = None,
+) -> Window:
+    """Cut one page out of `rows`, by number or by cursor.
+
+    `query` is the validated ListQuery with an `ordering` that is a key of
+    `orders`; `fetch` evaluates a sliced queryset; `value_of(row, column)`
+    reads a column of a fetched row; `count` replaces `rows.count()`.
+
+    Raises:
+        ValidationError: the cursor is not one of this list in this order.
+        NotFound: never; a page past the end is empty.
+    """
+    name = query["ordering"]
+    order = orders[name]
+    per_page = query["per_page"]
+    if "cursor" in query:
+        return _cursor_page(request, query["cursor"], rows, name, order, per_page, fetch, value_of)
+    page = query.get("page", 1)
+    total = count(rows) if count else rows.count()
+    start = (page - 1) * per_page
+    found = list(fetch(rows.order_by(*order.terms)[start : start + per_page])) if start < total else []
+    pages = -(-total // per_page)
+    return Window(
+        found,
+        {
+            "total": total,
+            "page": page,
+            "per_page": per_page,
+            "pages": pages,
+            "next": _link(request, page=page + 1) if page < pages else None,
+            "previous": _link(request, page=page - 1) if page > 1 else None,
+        },
+    )
+
+
+def _cursor_page(
+    request: Request,
+    cursor: str,
+    rows: QuerySet[M],
+    name: str,
+    order: Order,
+    per_page: int,
+    fetch: Rows,
+    value_of: Callable[[Any, str], Any],
+) -> Window:
+    columns = ["pk"] if order.column == "pk" else [order.column, "pk"]
+    fields = [
+        rows.model._meta.pk if column == "pk" else rows.model._meta.get_field(column)
+        for column in columns
+    ]
+    types = [_python_type(field) for field in fields]
+    backwards = False
+    if cursor:
+        backwards, values = _decode_cursor(cursor, name, types)
+        operator = "<" if order.descending != backwards else ">"
+        rows = rows.filter(
+            _RowComparison(
+                [F(column) for column in columns],
+                [Value(v, output_field=f) for v, f in zip(values, fields, strict=True)],  # type: ignore[misc]
+                operator=operator,
+            )
+        )
+    direction = Order(order.column, order.descending != backwards)
+    found = list(fetch(rows.order_by(*direction.terms)[: per_page + 1]))
+    more = len(found) > per_page
+    found = found[:per_page]
+    if backwards:
+        found.reverse()
+
+    def link(row: Any, back: bool) -> str:
+        values = [value_of(row, column) for column in columns]
+        return _link(request, cursor=_encode_cursor(name, back, values))
+
+    has_next = bool(found) and (more or backwards)
+    has_previous = bool(found) and bool(cursor) and (more or not backwards)
+    return Window(
+        found,
+        {
+            "next": link(found[-1], False) if has_next else None,
+            "previous": link(found[0], True) if has_previous else None,
+        },
+    )
+
+
+def _python_type(field: Any) -> type:
+    kind = field.get_internal_type() if field is not None else ""
+    if kind == "UUIDField":
+        return UUID
+    if "DateTime" in kind:
+        return datetime
+    if "Char" in kind or "Text" in kind:
+        return str
+    if type(field).__name__ == "MoneyField":
+        return Decimal
+    return int
+
+
+# --- Views -----------------------------------------------------------------
+
+
+class RateLimited:
+    """Adds the RateLimit headers to whatever a view answers."""
+
+    def finalize_response(
+        self, request: Request, response: Any, *args: Any, **kwargs: Any
+    ) -> HttpResponse:
+        """Copy the throttle's figures into the answer."""
+        response = super().finalize_response(request, response, *args, **kwargs)  # type: ignore[misc]
+        figures = getattr(request._request, "rate_limit", None)
+        if figures is not None:
+            for name, value in rate_limit_headers(*figures).items():
+                response[name] = value
+        return response  # type: ignore[no-any-return]

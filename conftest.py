@@ -98,7 +98,9 @@ def client_of() -> Callable[[User | None], APIClient]:
 def make_product(db: None) -> Callable[..., Product]:
     """Make a product with stock that the ledger knows of."""
 
-    def make(name: str = "노트북", price: int | str = 10000, stock: int = 10, **fields: Any) -> Product:
+    def make(
+        name: str = "노트북", price: int | str = 10000, stock: int = 10, **fields: Any
+    ) -> Product:
         return create_product(
             actor=None, name=name, price=Decimal(price), stock_quantity=stock, **fields
         )

@@ -73,9 +73,7 @@ class _Moved(Exception):
 _Wanted = dict[int, tuple[str, str, Decimal, bool]]
 
 
-def place_order(
-    *, customer: User, lines: Sequence[Line], address: Mapping[str, str]
-) -> Order:
+def place_order(*, customer: User, lines: Sequence[Line], address: Mapping[str, str]) -> Order:
     """Place an order and take its stock, all or nothing.
 
     `address` holds the text fields of an Order (street, city, postal_code

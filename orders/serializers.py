@@ -56,7 +56,7 @@ class AddressInput(StrictSerializer):
 class OrderInput(StrictSerializer):
     """An order to place."""
 
-    items = LineInput(many=True, min_length=1, max_length=MAX_LINES)
+    items = serializers.ListField(child=LineInput(), min_length=1, max_length=MAX_LINES)
     shipping_address = AddressInput()
     recipient = _Text(max_length=100, allow_blank=True, required=False)
     phone = _Text(max_length=30, allow_blank=True, required=False)
@@ -142,7 +142,7 @@ class EventOutput(serializers.Serializer[Any]):
     sequence = serializers.IntegerField()
     time = serializers.DateTimeField()
     by = serializers.CharField(allow_null=True, help_text=_("Null: the shop itself."))
-    data = serializers.DictField()
+    data = serializers.DictField()  # type: ignore[assignment]
 
 
 class TrackingOutput(serializers.Serializer[Any]):

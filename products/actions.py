@@ -52,7 +52,9 @@ def change_product(product: Product, **fields: Any) -> Product:
     for name, value in fields.items():
         setattr(product, name, value)
     with transaction.atomic():
-        locked = Product.objects.select_for_update(no_key=True).only("retired_at").get(pk=product.pk)
+        locked = (
+            Product.objects.select_for_update(no_key=True).only("retired_at").get(pk=product.pk)
+        )
         if locked.retired_at is not None:
             raise Retired(_("A retired product can't be changed."))
         try:

@@ -6,7 +6,6 @@ from django.http import Http404, HttpResponse
 from drf_spectacular.utils import extend_schema
 from rest_framework.decorators import action
 from rest_framework.request import Request
-from rest_framework.viewsets import ViewSet
 
 from products import actions, catalogue, stock
 from products.filters import ProductQuery, filter_products, read_product_query
@@ -21,12 +20,10 @@ from products.serializers import (
     StockUpdateInput,
     StockUpdateOutput,
 )
-from shop.accounts.permissions import Rights
 from shop.idempotency import once_per_key
 from shop.rest import (
     ListQuery,
     Order,
-    RateLimited,
     checked,
     json_response,
     local_iso,
@@ -48,7 +45,10 @@ def _ready(body: bytes, status: int = 200, **headers: str) -> HttpResponse:
     return HttpResponse(body, status=status, content_type="application/json", headers=headers)
 
 
-class ProductViewSet(RateLimited, Rights, ViewSet):
+from shop.viewsets import ShopViewSet, caller
+
+
+class ProductViewSet(ShopViewSet):
     """Products and their stock."""
 
     lookup_url_kwarg = "id"
@@ -90,7 +90,9 @@ class ProductViewSet(RateLimited, Rights, ViewSet):
     @once_per_key
     def create(self, request: Request) -> HttpResponse:
         """Create a product; its first stock is booked as received."""
-        product = actions.create_product(actor=request.user, **checked(ProductInput, request.data))
+        product = actions.create_product(
+            actor=caller(request), **checked(ProductInput, request.data)
+        )
         return _ready(
             catalogue.read_product(product.pk), 201, Location=f"/api/v2/products/{product.pk}"
         )
@@ -99,7 +101,7 @@ class ProductViewSet(RateLimited, Rights, ViewSet):
     def partial_update(self, request: Request, id: str) -> HttpResponse:
         """Change some fields."""
         product = self._get(id)
-        actions.change_product(product, **checked(ProductChange, request.data))
+        actions.change_product(product, **checked(ProductChange, request.data, partial=True))
         return _ready(catalogue.read_product(product.pk))
 
     @extend_schema(responses={204: None})
@@ -125,7 +127,7 @@ class ProductViewSet(RateLimited, Rights, ViewSet):
                 change=data["quantity_change"],
                 reason=data["reason"],
                 note=data["note"],
-                actor=request.user,
+                actor=caller(request),
             )
         except Product.DoesNotExist:
             raise Http404 from None
@@ -166,7 +168,8 @@ _MOVEMENT_COLUMNS = (
 
 
 def _movement_row(movement: StockMovement) -> tuple[Any, ...]:
-    return StockMovement.objects.values_list(*_MOVEMENT_COLUMNS).get(pk=movement.pk)
+    row: tuple[Any, ...] = StockMovement.objects.values_list(*_MOVEMENT_COLUMNS).get(pk=movement.pk)
+    return row
 
 
 def _movement_json(row: tuple[Any, ...]) -> dict[str, Any]:
@@ -183,7 +186,7 @@ def _movement_json(row: tuple[Any, ...]) -> dict[str, Any]:
     }
 
 
-class CategoryViewSet(RateLimited, Rights, ViewSet):
+class CategoryViewSet(ShopViewSet):
     """The category tree."""
 
     rights: ClassVar[dict[str, str | bool | None]] = {"list": None}

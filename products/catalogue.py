@@ -77,7 +77,9 @@ def as_json(row: Row) -> dict[str, Any]:
         "stock_quantity": stock,
         "in_stock": stock > 0 and retired is None,
         "category": category,
-        "category_name": {"en": category_en, "ko": category_ko or category_en} if category else None,
+        "category_name": {"en": category_en, "ko": category_ko or category_en}
+        if category
+        else None,
         "created_at": local_iso(created),
         "updated_at": local_iso(updated),
         "retired_at": local_iso(retired) if retired else None,

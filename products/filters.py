@@ -1,5 +1,6 @@
 """What a product list can be narrowed by."""
 
+from decimal import Decimal
 from functools import lru_cache
 from typing import Any
 
@@ -7,6 +8,7 @@ from django.core.exceptions import ValidationError as DjangoValidationError
 from django.db.models import QuerySet
 from django.http import QueryDict
 from django.utils.translation import gettext_lazy as _
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
@@ -17,21 +19,20 @@ from shop.money import parse
 from shop.rest import ListQuery, read_query
 
 
-class AmountParameter(serializers.CharField):
+@extend_schema_field({"type": "string", "pattern": r"^([0-9]{1,15}(\.[0-9]{1,3})?)?$"})
+class AmountParameter(serializers.Field):  # type: ignore[type-arg]
     """An amount written in a query string; empty means none."""
 
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(required=False, allow_blank=True, max_length=40, **kwargs)
+    default_error_messages = {"negative": _("The amount can't be negative.")}
 
-    def to_internal_value(self, data: Any) -> Any:
-        """Return a Decimal, or None for an empty string."""
-        text = super().to_internal_value(data)
+    def to_internal_value(self, data: Any) -> Decimal:
+        """Return the amount; ValidationError where it is none."""
         try:
-            amount = parse(text)
+            amount = parse(str(data))
         except DjangoValidationError as error:
             raise ValidationError(error.messages) from None
         if amount < 0:
-            raise ValidationError(_("The amount can't be negative."))
+            self.fail("negative")
         return amount
 
     def run_validation(self, data: Any = serializers.empty) -> Any:
@@ -48,8 +49,8 @@ class ProductQuery(ListQuery):
         max_length=120,
         help_text=_("A category's slug; takes in all below it."),
     )
-    min_price = AmountParameter()
-    max_price = AmountParameter()
+    min_price = AmountParameter(required=False)
+    max_price = AmountParameter(required=False)
     in_stock = serializers.ChoiceField(["", "true", "false"], required=False)
     ordering = serializers.ChoiceField(sorted(ORDERS), default="newest")
 

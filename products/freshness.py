@@ -60,9 +60,7 @@ def is_fresh(pk: int, read_at: float) -> bool:
     now = time.time()
     return (
         # A clock that was set back must not keep old values for good.
-        -1 < now - read_at < MAX_AGE
-        and read_at > _all_written
-        and read_at > _written.get(pk, 0.0)
+        -1 < now - read_at < MAX_AGE and read_at > _all_written and read_at > _written.get(pk, 0.0)
     )
 
 

@@ -50,7 +50,6 @@ class ProductInput(StrictSerializer):
 class ProductChange(ProductInput):
     """The fields of a product to change. Stock changes through its ledger."""
 
-    description = serializers.CharField(max_length=20_000, allow_blank=True, required=False)
     stock_quantity = None  # type: ignore[assignment]
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
@@ -128,7 +127,9 @@ class CategoryOutput(serializers.Serializer[Any]):
     has_children = serializers.BooleanField()
     children = serializers.SerializerMethodField()
 
-    @extend_schema_field({"type": "array", "items": {"$ref": "#/components/schemas/CategoryOutput"}})
+    @extend_schema_field(
+        {"type": "array", "items": {"$ref": "#/components/schemas/CategoryOutput"}}
+    )
     def get_children(self, obj: Any) -> Any:
         """Only describes the schema."""
         return obj["children"]
@@ -143,5 +144,7 @@ class CategoryList(serializers.Serializer[Any]):
 class CategoryQuery(StrictSerializer):
     """Which part of the tree."""
 
-    parent = serializers.SlugField(max_length=120, required=False, allow_blank=True)
+    parent = serializers.SlugField(  # type: ignore[assignment]
+        max_length=120, required=False, allow_blank=True
+    )
     depth = serializers.IntegerField(min_value=1, max_value=10, default=1)

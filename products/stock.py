@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from django.db import connection
-from django.db.models import Case, F, IntegerField, Value, When
+from django.db.models import Case, F, IntegerField, OuterRef, Subquery, Sum, Value, When
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
@@ -120,9 +120,7 @@ def _change(
     return locked
 
 
-def take(
-    quantities: Mapping[int, int], *, order_id: UUID, actor: User | None
-) -> dict[int, Locked]:
+def take(quantities: Mapping[int, int], *, order_id: UUID, actor: User | None) -> dict[int, Locked]:
     """Take what an order sells; returns each product as it was under the lock.
 
     `quantities` maps product ids to positive numbers.
@@ -165,9 +163,48 @@ def adjust(
 def receive_new(stock: Mapping[int, int], *, actor: User | None, note: str = "") -> None:
     """Book the first stock of products that were created in this transaction.
 
-    Nobody else can know of them yet, so there is nothing to lock.
+    Nobody else can know of them yet, so there is nothing to lock. The ledger
+    is written first and the stock taken from it: two statements, however many
+    products.
+
+    Raises:
+        Product.DoesNotExist: an id is unknown, or its product has stock already.
+        InsufficientStock: a quantity is negative.
+        StockLimit: a quantity is above MAX_STOCK.
     """
-    counted = {pk: quantity for pk, quantity in stock.items() if quantity}
+    if not connection.in_atomic_block:
+        raise RuntimeError("Stock changes within a transaction.")
+    counted = {pk: stock[pk] for pk in sorted(stock) if stock[pk]}
     if not counted:
         return
-    _change(counted, reason=Reason.RECEIVED, actor=actor, note=note)
+    if short := [
+        {"product_id": str(pk), "requested": -quantity, "available": 0}
+        for pk, quantity in counted.items()
+        if quantity < 0
+    ]:
+        raise InsufficientStock(_("There is not enough in stock."), items=short)
+    if max(counted.values()) > MAX_STOCK:
+        raise StockLimit(_("Stock can't grow beyond %d.") % MAX_STOCK)
+    StockMovement.objects.bulk_create(
+        StockMovement(
+            product_id=pk,
+            change=quantity,
+            reason=Reason.RECEIVED,
+            balance_after=quantity,
+            actor=actor,
+            note=note,
+        )
+        for pk, quantity in counted.items()
+    )
+    booked = (
+        StockMovement.objects.filter(product=OuterRef("pk"))
+        .order_by()
+        .values("product")
+        .annotate(total=Sum("change"))
+        .values("total")
+    )
+    # Past ProductQuerySet.update, which would have everything read anew.
+    freshness.forget_after_commit(counted)
+    new = Product.objects.filter(pk__in=counted, stock_quantity=0)
+    if super(type(new), new).update(stock_quantity=Subquery(booked)) < len(counted):
+        raise Product.DoesNotExist

@@ -11,7 +11,7 @@ from django.db import InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.utils.translation import gettext as _
-from rest_framework import exceptions, status
+from rest_framework import exceptions
 
 from shop.context import correlation_id
 
@@ -25,7 +25,7 @@ class ShopError(Exception):
     on them without reading the text.
     """
 
-    status = status.HTTP_409_CONFLICT
+    status: int = 409
     code = "conflict"
     title = "Conflict"
 
@@ -39,7 +39,7 @@ class ShopError(Exception):
 class BadRequest(ShopError):
     """Input that no check of shapes could have caught."""
 
-    status = status.HTTP_400_BAD_REQUEST
+    status = 400
     code = "invalid"
     title = "Bad request"
 
@@ -207,7 +207,9 @@ def handle_exception(error: Exception, context: dict[str, Any]) -> HttpResponse:
     request = context.get("request")
     response = problem_for(error)
     if response is None:
-        got_request_exception.send(sender=handle_exception, request=getattr(request, "_request", None))
+        got_request_exception.send(
+            sender=handle_exception, request=getattr(request, "_request", None)
+        )
         logger.exception("unexpected error in the API", exc_info=error)
         return problem(500, _("Something went wrong on our side."))
     if response.status_code == 503:
@@ -217,8 +219,12 @@ def handle_exception(error: Exception, context: dict[str, Any]) -> HttpResponse:
     return response
 
 
+def _is_api(request: HttpRequest) -> bool:
+    return request.path == "/api" or request.path.startswith("/api/")
+
+
 def _page(request: HttpRequest, status_code: int, detail: str) -> HttpResponse:
-    if request.path.startswith("/api/"):
+    if _is_api(request):
         return problem(status_code, detail)
     return render(
         request,
@@ -246,7 +252,7 @@ def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
 def server_error(request: HttpRequest) -> HttpResponse:
     """handler500. Touches neither session nor database: either may be the cause."""
     detail = _("Something went wrong on our side.")
-    if request.path.startswith("/api/"):
+    if _is_api(request):
         return problem(500, detail)
     return HttpResponse(
         f"<!doctype html><meta charset=utf-8><title>500</title><h1>500</h1><p>{detail}</p>"

@@ -120,7 +120,9 @@ def once_per_key(view: View) -> View:
             return view(self, request, *args, **kwargs)
         if not (0 < len(key) <= KEY_MAX_LENGTH and key.isascii() and key.isprintable()):
             raise InvalidKey(
-                str(_("An Idempotency-Key has 1 to %d printable ASCII characters.") % KEY_MAX_LENGTH)
+                str(
+                    _("An Idempotency-Key has 1 to %d printable ASCII characters.") % KEY_MAX_LENGTH
+                )
             )
         caller = str(request.user.pk)
         fingerprint = _fingerprint(request)

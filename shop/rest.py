@@ -26,8 +26,6 @@ from rest_framework.parsers import BaseParser
 from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
 
-from shop.accounts.throttles import rate_limit_headers
-
 PER_PAGE = 20
 PER_PAGE_MAX = 100
 # An offset costs what it skips. Whoever goes deeper uses a cursor.
@@ -176,9 +174,7 @@ def read_query(request: Request, form: type[serializers.Serializer[Any]]) -> dic
     twice = [name for name, values in request.query_params.lists() if len(values) > 1]
     if twice:
         raise ValidationError({name: [_("Given more than once.")] for name in twice})
-    checked = form(data=request.query_params.dict())
-    checked.is_valid(raise_exception=True)
-    return checked.validated_data
+    return checked(form, request.query_params.dict())
 
 
 def query_and_body(request: Request) -> dict[str, Any]:
@@ -197,11 +193,17 @@ def query_and_body(request: Request) -> dict[str, Any]:
     return {**query, **body}
 
 
-def checked(form: type[serializers.Serializer[Any]], data: Any) -> dict[str, Any]:
-    """Return the validated input; ValidationError otherwise."""
-    serializer = form(data=data)
+def checked(
+    form: type[serializers.Serializer[Any]], data: Any, *, partial: bool = False
+) -> dict[str, Any]:
+    """Return the validated input; ValidationError otherwise.
+
+    With `partial` nothing is required and no default is filled in.
+    """
+    serializer = form(data=data, partial=partial)
     serializer.is_valid(raise_exception=True)
-    return serializer.validated_data
+    validated: dict[str, Any] = serializer.validated_data
+    return validated
 
 
 # --- Pages -----------------------------------------------------------------
@@ -244,7 +246,9 @@ class _RowComparison(Func):
         self._width = len(left)
         self._operator = operator
 
-    def as_sql(self, compiler: Any, connection: Any, **_: Any) -> tuple[str, list[Any]]:
+    def as_sql(  # type: ignore[override]
+        self, compiler: Any, connection: Any, **_: Any
+    ) -> tuple[str, tuple[Any, ...]]:
         """Return the comparison of two row values."""
         parts: list[str] = []
         params: list[Any] = []
@@ -253,12 +257,16 @@ class _RowComparison(Func):
             parts.append(sql)
             params.extend(values)
         left, right = ", ".join(parts[: self._width]), ", ".join(parts[self._width :])
-        return f"({left}) {self._operator} ({right})", params
+        return f"({left}) {self._operator} ({right})", tuple(params)
 
 
 def _encode_cursor(order_name: str, backwards: bool, values: Sequence[Any]) -> str:
     text = json.dumps(
-        [order_name, int(backwards), *(value if isinstance(value, int) else str(value) for value in values)],
+        [
+            order_name,
+            int(backwards),
+            *(value if isinstance(value, int) else str(value) for value in values),
+        ],
         ensure_ascii=False,
         separators=(",", ":"),
     )
@@ -329,7 +337,9 @@ def paginate(
     page = query.get("page", 1)
     total = count(rows) if count else rows.count()
     start = (page - 1) * per_page
-    found = list(fetch(rows.order_by(*order.terms)[start : start + per_page])) if start < total else []
+    found = (
+        list(fetch(rows.order_by(*order.terms)[start : start + per_page])) if start < total else []
+    )
     pages = -(-total // per_page)
     return Window(
         found,
@@ -355,7 +365,7 @@ def _cursor_page(
     value_of: Callable[[Any, str], Any],
 ) -> Window:
     columns = ["pk"] if order.column == "pk" else [order.column, "pk"]
-    fields = [
+    fields: list[Any] = [
         rows.model._meta.pk if column == "pk" else rows.model._meta.get_field(column)
         for column in columns
     ]
@@ -367,7 +377,7 @@ def _cursor_page(
         rows = rows.filter(
             _RowComparison(
                 [F(column) for column in columns],
-                [Value(v, output_field=f) for v, f in zip(values, fields, strict=True)],  # type: ignore[misc]
+                [Value(v, output_field=f) for v, f in zip(values, fields, strict=True)],
                 operator=operator,
             )
         )
@@ -404,21 +414,3 @@ def _python_type(field: Any) -> type:
     if type(field).__name__ == "MoneyField":
         return Decimal
     return int
-
-
-# --- Views -----------------------------------------------------------------
-
-
-class RateLimited:
-    """Adds the RateLimit headers to whatever a view answers."""
-
-    def finalize_response(
-        self, request: Request, response: Any, *args: Any, **kwargs: Any
-    ) -> HttpResponse:
-        """Copy the throttle's figures into the answer."""
-        response = super().finalize_response(request, response, *args, **kwargs)  # type: ignore[misc]
-        figures = getattr(request._request, "rate_limit", None)
-        if figures is not None:
-            for name, value in rate_limit_headers(*figures).items():
-                response[name] = value
-        return response  # type: ignore[no-any-return]

@@ -2,41 +2,40 @@
 
 Django's own ASGI handler crosses between threads once for each synchronous
 middleware hook; this one crosses once for the whole stack, onto a bounded
-pool whose threads keep their database connections. See docs/architecture.md
+pool whose threads keep their database connections. See docs/performance.md
 for the figures.
 
 What it promises:
 
-- the body is received before a thread is taken, on disk from 1 MB on, and
-  refused with 413 beyond a limit;
-- at most so many requests wait, the rest get 503 with Retry-After;
+- the body is received before a thread is taken, on disk from 64 KB on, refused
+  with 413 beyond a limit and with 408 when it comes too slowly;
+- at most so many requests wait, the rest get 503 with Retry-After; one whose
+  client has gone before its turn is not run;
 - a request that takes too long is answered 504; its thread finishes alone;
 - context variables travel in and out, Django's signals are sent, database
   connections are reused;
-- a streamed answer is produced on a pool of its own, chunk by chunk as the
-  server takes them, and its generator is closed in its own thread when the
-  client has gone; when that pool is full the answer is 503;
+- a generator runs in one thread of a pool of its own, from its first chunk to
+  its end, no further ahead than the server takes its chunks; it is closed
+  there when the client has gone or stalls; when the pool is full: 503;
+- a file takes a thread for each block only, so slow readers hold none;
+- an error before the first byte of a stream is an answer, later it breaks the
+  transfer off, so that no client takes half for the whole;
 - when the server shuts down, running requests are finished and answered.
 """
 
 import asyncio
 import contextvars
 import logging
-import tempfile
-import threading
-from collections.abc import Awaitable, Callable, Iterable, Iterator, MutableMapping
+from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
-from typing import Any, BinaryIO, cast
+from contextlib import aclosing
+from dataclasses import dataclass
+from functools import partial
+from io import BytesIO
+from typing import Any, BinaryIO
 
-from django.conf import settings
-from django.core import signals
 from django.core.handlers import base
-from django.core.handlers.asgi import ASGIRequest, get_script_prefix
-from django.http import HttpResponseBase, StreamingHttpResponse
-from django.urls import set_script_prefix
-
-from shop.errors import problem_bytes
+from django.http import StreamingHttpResponse
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -45,21 +44,36 @@ Send = Callable[[Message], Awaitable[None]]
 
 logger = logging.getLogger(__name__)
 
-_SPOOL_IN_MEMORY = 1024 * 1024
-# A file of up to this size is read in the request's thread: a page's scripts
-# and pictures must not compete for the few threads of long streams.
-_SMALL_FILE = 4 * 1024 * 1024
+# Bodies are received by the hundred at a time, slow ones too: what is held of
+# each in memory must be small.
+_BODY_IN_MEMORY = 64 * 1024
+# Bytes a second: a body that comes slower than this, after a first grace, is
+# somebody holding connections open.
+_SLOWEST_BODY = 8 * 1024
+# What is given to the server at once: about what a socket takes.
+_CHUNK = 64 * 1024
+_FILE_BLOCK = 256 * 1024
 
 
-class _Disconnected(Exception):
+class _Gone(Exception):
     """The client went away before the answer began."""
 
 
-class _BodyTooLarge(Exception):
-    """The body is over the limit."""
+class _Refused(Exception):
+    """The request is answered without Django."""
+
+    def __init__(self, status: int, code: str, detail: str, retry: int | None = None) -> None:
+        self.status = status
+        self.code = code
+        self.detail = detail
+        self.retry = retry
 
 
-@dataclass
+class BrokenStream(Exception):
+    """A streamed answer that can't be completed. The server breaks the connection off."""
+
+
+@dataclass(slots=True)
 class _Answer:
     """What comes out of the stack: ready bytes, or a stream still to be run."""
 
@@ -67,7 +81,6 @@ class _Answer:
     headers: list[tuple[bytes, bytes]]
     body: bytes = b""
     stream: StreamingHttpResponse | None = None
-    context: contextvars.Context = field(default_factory=contextvars.copy_context)
 
 
 class OneHop(base.BaseHandler):
@@ -87,7 +100,8 @@ class OneHop(base.BaseHandler):
         """Load the middleware; threads start with the first request.
 
         `timeout` and `shutdown_timeout` are seconds; `queue` is how many
-        requests may wait for a thread; `stream_max_bytes` 0 means no limit.
+        requests may wait for a thread; `stream_max_bytes` is what a generator
+        may yield, 0 for no limit.
         """
         super().__init__()
         self.load_middleware(is_async=False)
@@ -95,57 +109,70 @@ class OneHop(base.BaseHandler):
         self._limit = threads + queue
         self._timeout = timeout
         self._shutdown_timeout = shutdown_timeout
+        self._stream_threads = stream_threads
         self._stream_max_bytes = stream_max_bytes
         self._body_max_bytes = body_max_bytes
+        # Both are touched on the event loop only. What runs on after its 504
+        # still counts: its thread is not free.
         self._in_flight = 0
+        self._streams = 0
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="request")
-        self._stream_slots = threading.BoundedSemaphore(stream_threads)
         self._stream_pool = ThreadPoolExecutor(stream_threads, thread_name_prefix="stream")
 
     # --- On the event loop -------------------------------------------------
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
-        if self._in_flight >= self._limit:
-            await _refuse(send, 503, "overloaded", "Too many requests are waiting.", retry=1)
-            return
-        self._in_flight += 1
         try:
+            self._admit()
+            body = await self._read_body(scope, receive)
             try:
-                body = await self._read_body(scope, receive)
-            except _BodyTooLarge:
-                await _refuse(
-                    send,
-                    413,
-                    "request_too_large",
-                    f"The body is larger than {self._body_max_bytes} bytes.",
-                )
-                return
-            except _Disconnected:
-                return
-            await self._answer(scope, body, receive, send)
-        finally:
-            self._in_flight -= 1
+                # Receiving may have taken long, and does not count: slow
+                # senders must not keep the others out.
+                self._admit()
+                await self._answer(scope, body, receive, send)
+            except _Refused:
+                body.close()
+                raise
+        except _Refused as refusal:
+            await _send_problem(send, refusal)
+        except _Gone:
+            pass
+
+    def _admit(self) -> None:
+        if self._in_flight >= self._limit:
+            raise _Refused(503, "overloaded", "Too many requests are waiting.", retry=1)
 
     async def _read_body(self, scope: Scope, receive: Receive) -> BinaryIO:
+        limit = self._body_max_bytes
+        too_large = _Refused(413, "request_too_large", f"The body is larger than {limit} bytes.")
         for name, value in scope["headers"]:
-            if name == b"content-length" and value.isdigit() and int(value) > self._body_max_bytes:
-                raise _BodyTooLarge
-        body = cast(BinaryIO, tempfile.SpooledTemporaryFile(max_size=_SPOOL_IN_MEMORY))
+            if name == b"content-length" and value.isdigit() and int(value) > limit:
+                raise too_large
+        body: BinaryIO = BytesIO()
         size = 0
+        loop = asyncio.get_running_loop()
+        started = loop.time()
         try:
-            while True:
-                message = await receive()
-                if message["type"] == "http.disconnect":
-                    raise _Disconnected
-                chunk = message.get("body", b"")
-                if chunk:
-                    size += len(chunk)
-                    if size > self._body_max_bytes:
-                        raise _BodyTooLarge
-                    body.write(chunk)
-                if not message.get("more_body", False):
-                    break
+            async with asyncio.timeout(self._timeout) as patience:
+                while True:
+                    message = await receive()
+                    if message["type"] == "http.disconnect":
+                        raise _Gone
+                    chunk = message.get("body", b"")
+                    if chunk:
+                        if size <= _BODY_IN_MEMORY < size + len(chunk):
+                            body = _on_disk(body)
+                        size += len(chunk)
+                        if size > limit:
+                            raise too_large
+                        body.write(chunk)
+                    if not message.get("more_body", False):
+                        break
+                    patience.reschedule(started + self._timeout + size / _SLOWEST_BODY)
+        except TimeoutError:
+            body.close()
+            raise _Refused(408, "body_timeout", "The body came too slowly.") from None
         except BaseException:
             body.close()
             raise
@@ -155,242 +182,123 @@ class OneHop(base.BaseHandler):
     async def _answer(self, scope: Scope, body: BinaryIO, receive: Receive, send: Send) -> None:
         context = contextvars.copy_context()
         work = self._pool.submit(context.run, self._run, scope, body)
-        answer = await self._wait_for(work, receive, send)
-        if answer is None:
-            return
-        _bring_back(context)
-        if answer.stream is not None:
-            await self._send_stream(answer, receive, send)
-            return
-        await send(
-            {"type": "http.response.start", "status": answer.status, "headers": answer.headers}
-        )
-        await send({"type": "http.response.body", "body": answer.body})
+        waiting = asyncio.wrap_future(work)
+        self._in_flight += 1
+        waiting.add_done_callback(self._leave)
+        listener: asyncio.Future[None] | None = None
+        if self._in_flight > self._threads:
+            # It has to wait. (One that starts at once can't be stopped, and
+            # is spared the price of listening.)
+            listener = asyncio.ensure_future(_when_gone(receive, work.cancel))
+        try:
+            answer = await self._wait_for(work, waiting)
+            _bring_back(context)
+            if answer.stream is None:
+                await _send_answer(send, answer)
+            else:
+                listener = listener or asyncio.ensure_future(_when_gone(receive))
+                await self._send_stream(answer, context, listener, send)
+        except BaseException:
+            # Nobody takes the answer any more; what it holds open is closed
+            # as soon as it is there.
+            work.add_done_callback(partial(self._discard, context))
+            raise
+        finally:
+            if listener is not None:
+                listener.cancel()
+
+    def _leave(self, _: object) -> None:
+        self._in_flight -= 1
 
     async def _wait_for(
-        self, work: "Future[_Answer]", receive: Receive, send: Send
-    ) -> _Answer | None:
-        """Wait for a thread's answer; None where there is nothing more to send."""
-        waiting = asyncio.wrap_future(work)
+        self, work: "Future[_Answer]", waiting: "asyncio.Future[_Answer]"
+    ) -> _Answer:
         try:
-            done, _ = await asyncio.wait({waiting}, timeout=self._timeout)
+            await asyncio.wait((waiting,), timeout=self._timeout)
         except asyncio.CancelledError:
-            # The server is shutting down (or has given the client up, and
-            # then nobody hears the answer). What runs is finished, what has
-            # not begun is told so.
+            # The server is shutting down, or has given a lost client up; it
+            # does not say which. What has not begun is dropped, what runs is
+            # finished. A second cancellation ends the waiting.
             if work.cancel():
-                await _refuse(send, 503, "shutting_down", "The server is shutting down.", retry=1)
-                return None
-            done, _ = await asyncio.wait({waiting}, timeout=self._shutdown_timeout)
-        if done:
+                raise _Refused(
+                    503, "shutting_down", "The server is shutting down.", retry=1
+                ) from None
+            await asyncio.wait((waiting,), timeout=self._shutdown_timeout)
+        if waiting.cancelled():
+            raise _Gone
+        if waiting.done():
             return waiting.result()
         if work.cancel():
-            await _refuse(send, 503, "overloaded", "No thread came free in time.", retry=1)
-            return None
+            raise _Refused(503, "overloaded", "No thread came free in time.", retry=1)
         logger.error("request timed out", extra={"timeout_s": self._timeout})
-        # The thread can't be stopped; whatever it answers is closed there.
-        work.add_done_callback(self._discard)
-        await _refuse(send, 504, "timeout", "The request took too long.")
-        return None
+        raise _Refused(504, "timeout", "The request took too long.")
 
-    def _discard(self, work: "Future[_Answer]") -> None:
-        if not work.cancelled() and work.exception() is None:
-            stream = work.result().stream
-            if stream is not None:
-                self._pool.submit(work.result().context.run, stream.close)
+    def _discard(self, context: contextvars.Context, work: "Future[_Answer]") -> None:
+        if not work.cancelled() and (stream := work.result().stream) is not None:
+            self._close(context, stream)
 
-    async def _send_stream(self, answer: _Answer, receive: Receive, send: Send) -> None:
-        stream = answer.stream
-        assert stream is not None
-        if not self._stream_slots.acquire(blocking=False):
-            await self._close_in_pool(answer)
-            await _refuse(send, 503, "streams_busy", "Too many downloads are running.", retry=5)
-            return
+    def _close(self, context: contextvars.Context, stream: StreamingHttpResponse) -> None:
+        # Never on the event loop: closers are the views' code. A pool that
+        # takes no more belongs to a process that is ending.
         try:
-            await send(
-                {"type": "http.response.start", "status": answer.status, "headers": answer.headers}
-            )
-            gone = threading.Event()
-            listener = asyncio.ensure_future(_wait_for_disconnect(receive, gone))
-            try:
-                if stream.is_async:
-                    await self._send_async(stream, gone, send)
-                    await self._close_in_pool(answer)
-                else:
-                    await self._send_sync(answer, gone, send)
-            finally:
-                listener.cancel()
-        finally:
-            self._stream_slots.release()
-        if not gone.is_set():
-            await send({"type": "http.response.body", "body": b""})
+            self._pool.submit(context.run, _close_response, stream)
+        except RuntimeError:
+            logger.warning("a stream was left open at exit")
 
-    async def _send_async(
-        self, stream: StreamingHttpResponse, gone: threading.Event, send: Send
+    async def _send_stream(
+        self,
+        answer: _Answer,
+        context: contextvars.Context,
+        listener: "asyncio.Future[None]",
+        send: Send,
     ) -> None:
-        sent = 0
-        async for chunk in stream:
-            if gone.is_set():
-                return
-            sent = self._count(sent, chunk)
-            await send({"type": "http.response.body", "body": chunk, "more_body": True})
-
-    async def _send_sync(self, answer: _Answer, gone: threading.Event, send: Send) -> None:
-        """Run the generator in one thread from its first chunk to its end.
-
-        The thread waits for the server to take each chunk, so a slow client
-        holds back the generator and nothing piles up here.
-        """
-        loop = asyncio.get_running_loop()
-
-        async def deliver(chunk: bytes) -> None:
-            await send({"type": "http.response.body", "body": chunk, "more_body": True})
-
-        def pump() -> None:
-            stream = answer.stream
-            assert stream is not None
-            sent = 0
-            try:
-                for chunk in cast(Iterator[bytes], stream):
-                    if gone.is_set():
-                        return
-                    sent = self._count(sent, chunk)
-                    asyncio.run_coroutine_threadsafe(deliver(chunk), loop).result()
-            finally:
-                # Closes the generator and sends request_finished, here where
-                # its database connection is.
-                stream.close()
-
-        running = loop.run_in_executor(self._stream_pool, answer.context.run, pump)
+        """Send chunk by chunk until the stream ends or the client has gone."""
+        sending = asyncio.ensure_future(self._send_chunks(answer, context, send))
         try:
-            await asyncio.shield(running)
-        except asyncio.CancelledError:
-            # Shutting down: a download is not waited for, but its generator is closed.
-            gone.set()
-            await asyncio.wait({running}, timeout=self._shutdown_timeout)
+            await asyncio.wait((sending, listener), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            # Closing takes no time here: generators are told, not waited for.
+            # Shutting down, too: a download is broken off.
+            if not sending.done():
+                sending.cancel()
+                await asyncio.wait((sending,))
+        if not sending.cancelled():
+            sending.result()
+
+    async def _send_chunks(self, answer: _Answer, context: contextvars.Context, send: Send) -> None:
+        started = False
+        start = {
+            "type": "http.response.start",
+            "status": answer.status,
+            "headers": answer.headers,
+        }
+        try:
+            async with aclosing(self._chunks(answer, context)) as chunks:
+                async for chunk in chunks:
+                    for at in range(0, len(chunk), _CHUNK):
+                        if not started:
+                            await send(start)
+                            started = True
+                        piece = chunk[at : at + _CHUNK]
+                        async with asyncio.timeout(self._timeout):
+                            await send(
+                                {"type": "http.response.body", "body": piece, "more_body": True}
+                            )
+            if not started:
+                await send(start)
+            await send({"type": "http.response.body", "body": b""})
+        except OSError as error:
+            # What servers raise from `send` when the client has gone; also
+            # TimeoutError, when it takes nothing.
+            if isinstance(error, TimeoutError):
+                logger.warning("a client stalled in its download and is dropped")
+                raise BrokenStream("The client takes nothing.") from None
+        except _Refused:
             raise
+        except Exception as error:
+            logger.exception("a stream failed", extra={"started": started})
+            if started:
+                raise BrokenStream("The stream failed.") from error
+            raise _Refused(500, "internal_error", "Something went wrong on our side.") from None
 
-    def _count(self, sent: int, chunk: bytes) -> int:
-        sent += len(chunk)
-        if self._stream_max_bytes and sent > self._stream_max_bytes:
-            raise RuntimeError(
-                f"A stream went over STREAM_MAX_BYTES ({self._stream_max_bytes}): what is larger"
-                " belongs in a background job and a file."
-            )
-        return sent
-
-    async def _close_in_pool(self, answer: _Answer) -> None:
-        stream = answer.stream
-        assert stream is not None
-        loop = asyncio.get_running_loop()
-        await loop.run_in_executor(self._pool, answer.context.run, stream.close)
-
-    # --- In a thread of the pool -------------------------------------------
-
-    def _run(self, scope: Scope, body: BinaryIO) -> _Answer:
-        """Run the whole stack for one request."""
-        set_script_prefix(get_script_prefix(scope))
-        signals.request_started.send(sender=self.__class__, scope=scope)
-        try:
-            request = ASGIRequest(scope, body)
-        except UnicodeDecodeError:
-            body.close()
-            signals.request_finished.send(sender=self.__class__)
-            return _Answer(
-                400,
-                [(b"content-type", b"application/problem+json")],
-                problem_bytes(400, "invalid", "The query string is not valid UTF-8."),
-            )
-        response = self.get_response(request)
-        # Django's handlers close what the request left open with the response.
-        response._resource_closers.append(request.close)
-        _note(scope, request)
-        headers = [
-            (name.encode("ascii").lower(), value.encode("latin1"))
-            for name, value in response.items()
-        ]
-        headers += [
-            (b"set-cookie", cookie.OutputString().encode("ascii"))
-            for cookie in response.cookies.values()
-        ]
-        return self._finish(request, response, headers)
-
-    def _finish(
-        self, request: ASGIRequest, response: HttpResponseBase, headers: list[tuple[bytes, bytes]]
-    ) -> _Answer:
-        if response.streaming:
-            stream = cast(StreamingHttpResponse, response)
-            if not _is_small_file(response):
-                return _Answer(response.status_code, headers, stream=stream)
-            body = b"".join(cast(Iterable[bytes], stream))
-        else:
-            body = cast(Any, response).content
-        response.close()
-        if request.method == "HEAD":
-            body = b""
-        return _Answer(response.status_code, headers, body)
-
-
-def _note(scope: Scope, request: ASGIRequest) -> None:
-    """Leave what the request layer wants to know: the route's template, and who asked."""
-    notes = scope.setdefault("shop", {})
-    match = request.resolver_match
-    if match is not None:
-        notes["route"] = match.route
-    # Only a user that the request has already looked up: asking here would
-    # cost a query.
-    user = request.__dict__.get("_cached_user") or request.__dict__.get("user")
-    pk = getattr(user, "pk", None) if type(user).__name__ == "User" else None
-    if pk is not None:
-        notes["user_id"] = pk
-
-
-def _is_small_file(response: HttpResponseBase) -> bool:
-    length = response.get("Content-Length", "")
-    return (
-        getattr(response, "file_to_stream", None) is not None
-        and length.isdigit()
-        and int(length) <= _SMALL_FILE
-    )
-
-
-def _bring_back(context: contextvars.Context) -> None:
-    """Set in this task what the request set in its own context, as asgiref does."""
-    for variable, value in context.items():
-        if variable.get(None) is not value:
-            variable.set(value)
-
-
-async def _wait_for_disconnect(receive: Receive, gone: threading.Event) -> None:
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            gone.set()
-            return
-
-
-async def _refuse(
-    send: Send, status: int, code: str, detail: str, *, retry: int | None = None
-) -> None:
-    body = problem_bytes(status, code, detail)
-    headers = [
-        (b"content-type", b"application/problem+json"),
-        (b"content-length", str(len(body)).encode()),
-    ]
-    if retry is not None:
-        headers.append((b"retry-after", str(retry).encode()))
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
-
-
-def from_settings() -> OneHop:
-    """Return the hop as the settings have it."""
-    return OneHop(
-        threads=settings.REQUEST_THREADS,
-        queue=settings.REQUEST_QUEUE,
-        timeout=settings.REQUEST_TIMEOUT,
-        shutdown_timeout=settings.SHUTDOWN_TIMEOUT,
-        stream_threads=settings.STREAM_THREADS,
-        stream_max_bytes=settings.STREAM_MAX_BYTES,
-        body_max_bytes=settings.BODY_MAX_BYTES,
-    )
+    def _chunks(self, answer: _Answer, context: contextvars.Context) -> "AsyncIterator[bytes]": ...

@@ -306,7 +306,8 @@ USE_I18N = True
 USE_TZ = True
 
 STATIC_URL = "static/"
-STATIC_ROOT = BASE_DIR / "staticfiles"
+# Only production collects its files, so only there is a folder of them.
+STATIC_ROOT = BASE_DIR / "staticfiles" if PRODUCTION else None
 STATICFILES_DIRS = [BASE_DIR / "static"]
 # Production collects and fingerprints; elsewhere files are served from where
 # they lie, so that a fresh clone needs no extra step.

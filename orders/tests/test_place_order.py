@@ -139,7 +139,9 @@ def test_retired_and_unknown_products_are_named(alice, client_of, make_product):
 
     response = client.post(
         "/api/v2/orders",
-        body(*({"product_id": i, "quantity": 1} for i in (str(product.pk), str(retired.pk), "99999"))),
+        body(
+            *({"product_id": i, "quantity": 1} for i in (str(product.pk), str(retired.pk), "99999"))
+        ),
     )
 
     assert response.status_code == 400

@@ -8,16 +8,13 @@ from django.utils.translation import gettext as _
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
 from rest_framework.request import Request
-from rest_framework.viewsets import ViewSet
 
 from shop.accounts.models import AccessToken
-from shop.accounts.permissions import Rights
 from shop.accounts.throttles import CallerThrottle, SignInThrottle
 from shop.errors import ShopError
 from shop.rest import (
     ListQuery,
     Order,
-    RateLimited,
     StrictSerializer,
     checked,
     json_response,
@@ -26,6 +23,7 @@ from shop.rest import (
     read_query,
 )
 from shop.schema import page_of
+from shop.viewsets import ShopViewSet, caller
 
 
 class WrongCredentials(ShopError):
@@ -59,7 +57,7 @@ class NewTokenOutput(TokenOutput):
     token = serializers.CharField()
 
 
-class TokenViewSet(RateLimited, Rights, ViewSet):
+class TokenViewSet(ShopViewSet):
     """One's own tokens."""
 
     lookup_url_kwarg = "id"
@@ -74,9 +72,7 @@ class TokenViewSet(RateLimited, Rights, ViewSet):
     def create(self, request: Request) -> HttpResponse:
         """Sign in; the answer holds the only copy of the token."""
         data = checked(TokenInput, request.data)
-        user = authenticate(
-            request._request, username=data["username"], password=data["password"]
-        )
+        user = authenticate(request._request, username=data["username"], password=data["password"])
         if user is None:
             raise WrongCredentials(_("The user name or the password is wrong."))
         row, secret = AccessToken.issue(user, name=data["name"])
@@ -88,7 +84,7 @@ class TokenViewSet(RateLimited, Rights, ViewSet):
         window = paginate(
             request,
             {**read_query(request, ListQuery), "ordering": "newest"},
-            AccessToken.objects.live().filter(user=request.user),
+            AccessToken.objects.live().filter(user=caller(request)),
             orders={"newest": Order("pk", descending=True)},
             fetch=list,
             value_of=lambda row, column: row.pk,
@@ -100,7 +96,7 @@ class TokenViewSet(RateLimited, Rights, ViewSet):
         """Revoke a token, at once."""
         if not (id.isascii() and id.isdecimal() and len(id) <= 18):
             raise Http404
-        deleted, _rows = AccessToken.objects.filter(user=request.user, pk=int(id)).delete()
+        deleted, _rows = AccessToken.objects.filter(user=caller(request), pk=int(id)).delete()
         if not deleted:
             raise Http404
         return HttpResponse(status=204)

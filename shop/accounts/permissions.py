@@ -1,6 +1,6 @@
 """Rights of the API, by Django's model permissions."""
 
-from typing import Any, ClassVar
+from typing import Any
 
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
@@ -30,10 +30,3 @@ class ByAction(BasePermission):
         if not (user and user.is_authenticated):
             return False
         return right is True or user.has_perm(right)
-
-
-class Rights:
-    """What ByAction reads; for viewsets."""
-
-    permission_classes: ClassVar[list[type[BasePermission]]] = [ByAction]
-    rights: ClassVar[dict[str, str | bool | None]] = {}

@@ -30,9 +30,7 @@ class Job(models.Model):
 
     task = models.CharField(_("task"), max_length=100)
     arguments = models.JSONField(_("arguments"), default=dict, blank=True)
-    state = models.CharField(
-        _("state"), max_length=10, choices=State.choices, default=State.QUEUED
-    )
+    state = models.CharField(_("state"), max_length=10, choices=State.choices, default=State.QUEUED)
     # While a job with this key waits, another is not added.
     unique_key = models.CharField(_("unique key"), max_length=200, blank=True)
     due_at = models.DateTimeField(_("due"), default=timezone.now)

@@ -156,7 +156,11 @@ def run_again(job_id: int) -> bool:
             changed = Job.objects.filter(
                 pk=job_id, state__in=[Job.State.FAILED, Job.State.FINISHED]
             ).update(
-                state=Job.State.QUEUED, attempts=0, due_at=timezone.now(), finished_at=None, error=""
+                state=Job.State.QUEUED,
+                attempts=0,
+                due_at=timezone.now(),
+                finished_at=None,
+                error="",
             )
     except IntegrityError:
         return False

@@ -1,0 +1,109 @@
+"""What operators and their machines ask."""
+
+import pytest
+from django.db import OperationalError
+from prometheus_client import REGISTRY
+
+from conftest import ADDRESS
+from monitoring import health
+from monitoring.metrics import CATALOGUE
+
+pytestmark = pytest.mark.django_db
+
+
+def test_all_is_well(client):
+    assert client.get("/health").json() == {
+        "status": "ok",
+        "checks": {"database": "ok", "migrations": "ok", "cache": "ok"},
+    }
+    assert client.get("/health/ready").json() == {"status": "ok"}
+    assert client.get("/health/live").json() == {"status": "ok"}
+
+
+def test_without_its_database_it_is_not_ready_but_lives(client, monkeypatch):
+    def gone():
+        raise OperationalError
+
+    monkeypatch.setattr(health, "_check_database", gone)
+    assert client.get("/health/ready").status_code == 503
+    response = client.get("/health")
+    assert response.status_code == 503
+    assert response.json()["checks"]["database"] == "unavailable"
+    assert client.get("/health/live").status_code == 200
+
+
+def test_without_its_cache_it_is_ready_and_says_degraded(client, monkeypatch):
+    monkeypatch.setattr(health.cache, "get", lambda *a, **k: None)
+    response = client.get("/health")
+    assert response.status_code == 200
+    assert response.json()["checks"]["cache"] == "degraded"
+
+
+def test_with_migrations_missing_it_is_not_ready(client, monkeypatch):
+    monkeypatch.setattr(health, "_migrated", False)
+    monkeypatch.setattr(health.MigrationExecutor, "migration_plan", lambda *a: ["something"])
+    assert client.get("/health/ready").status_code == 503
+
+
+@pytest.mark.parametrize(
+    ("address", "forwarded", "status"),
+    [
+        ("127.0.0.1", None, 200),
+        ("::1", None, 200),
+        ("203.0.113.9", None, 403),
+        ("127.0.0.1", "203.0.113.9", 403),
+        ("", None, 403),
+    ],
+)
+def test_metrics_are_for_known_networks(client, address, forwarded, status):
+    headers = {"X-Forwarded-For": forwarded} if forwarded else {}
+    assert client.get("/metrics", REMOTE_ADDR=address, headers=headers).status_code == status
+
+
+def test_the_page_has_what_the_catalogue_names(client, client_of, alice, make_product):
+    client_of(None).get("/api/v2/products/1")  # touches database and cache
+    page = client.get("/metrics").content.decode()
+    for metric in CATALOGUE.values():
+        assert f"# TYPE {metric.series.removesuffix('_total')}" in page, metric.name
+
+
+def orders(status):
+    return REGISTRY.get_sample_value("shop_orders_created_total", {"status": status}) or 0
+
+
+@pytest.mark.parametrize(
+    ("stock", "quantity", "outcome"),
+    [(5, 1, "success"), (0, 1, "business_error"), (5, 0, "validation_error")],
+)
+def test_orders_are_counted_by_how_they_ended(
+    client_of, alice, make_product, stock, quantity, outcome
+):
+    product = make_product(stock=stock)
+    before = orders(outcome)
+    body = {
+        "items": [{"product_id": str(product.pk), "quantity": quantity}],
+        "shipping_address": ADDRESS,
+    }
+    for _ in range(2 if outcome == "success" else 1):
+        client_of(alice).post("/api/v2/orders", body, headers={"Idempotency-Key": "k"})
+    # A replayed answer is not another order.
+    assert orders(outcome) == before + 1
+
+
+@pytest.mark.parametrize(("to", "series"), [("cancelled", "cancelled"), ("completed", "completed")])
+def test_ends_of_orders_are_counted_after_the_commit(
+    alice, make_order, to, series, django_capture_on_commit_callbacks
+):
+    from orders.actions import move_order
+    from orders.models import Order
+    from orders.states import Status
+
+    order = make_order(alice)
+    if to == "completed":
+        Order.objects.filter(pk=order.pk).update(status="delivered")
+    name = f"shop_orders_{series}_total"
+    before = REGISTRY.get_sample_value(name) or 0
+    with django_capture_on_commit_callbacks(execute=True):
+        move_order(order_id=order.pk, to=Status(to), actor=None)
+        assert (REGISTRY.get_sample_value(name) or 0) == before
+    assert REGISTRY.get_sample_value(name) == before + 1

@@ -1,0 +1,64 @@
+"""Under /api every error is a problem, whatever went wrong."""
+
+import pytest
+from django.db import OperationalError
+
+from products import catalogue
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "code"),
+    [
+        ("get", "/api", 404, "not_found"),
+        ("get", "/api/v9/products", 404, "not_found"),
+        ("get", "/api/v2/products/", 404, "not_found"),
+        ("get", "/api/v2/products/1/nothing", 404, "not_found"),
+        ("put", "/api/v2/products", 405, "method_not_allowed"),
+        ("delete", "/api/v2/categories", 405, "method_not_allowed"),
+        ("get", "/api/v2/orders", 401, "not_authenticated"),
+    ],
+)
+@pytest.mark.parametrize("debug", [False, True])
+def test_errors_are_problems(client_of, settings, debug, method, path, status, code):
+    settings.DEBUG = debug
+    response = getattr(client_of(None), method)(path)
+    assert response.status_code == status
+    assert response["Content-Type"] == "application/problem+json"
+    problem = response.json()
+    assert (problem["status"], problem["code"]) == (status, code)
+    assert set(problem) >= {"type", "title", "status", "detail", "code", "correlation_id"}
+
+
+def test_other_types_are_415(client_of, clerk):
+    response = client_of(clerk).generic("POST", "/api/v2/products", b"<x/>", "text/xml")
+    assert (response.status_code, response.json()["code"]) == (415, "unsupported_media_type")
+
+
+def test_a_fault_of_ours_is_500_without_its_story(client_of, make_product, monkeypatch):
+    def broken(pk):
+        raise RuntimeError("the secret reason")
+
+    monkeypatch.setattr(catalogue, "read_product", broken)
+    client = client_of(None)
+    client.raise_request_exception = False
+    response = client.get("/api/v2/products/1")
+    assert (response.status_code, response.json()["code"]) == (500, "internal_error")
+    assert b"secret" not in response.content
+
+
+def test_a_database_out_of_reach_is_503_and_says_when_to_come_back(client_of, monkeypatch):
+    def gone(pk):
+        raise OperationalError("server closed the connection")
+
+    monkeypatch.setattr(catalogue, "read_product", gone)
+    response = client_of(None).get("/api/v2/products/1")
+    assert (response.status_code, response.json()["code"]) == (503, "database_unavailable")
+    assert response["Retry-After"]
+
+
+def test_pages_keep_html(client):
+    response = client.get("/nowhere")
+    assert response.status_code == 404
+    assert response["Content-Type"].startswith("text/html")

@@ -9,7 +9,7 @@ from rest_framework.decorators import action
 from rest_framework.request import Request
 
 from orders import actions, reading
-from orders.filters import ORDERS, OrderQuery, filter_orders
+from orders.filters import OrderQuery, filter_orders
 from orders.metrics import counted
 from orders.models import Order, OrderQuerySet
 from orders.serializers import (
@@ -49,14 +49,8 @@ class OrderViewSet(ShopViewSet):
     def list(self, request: Request) -> HttpResponse:
         """Orders, newest first."""
         query = read_query(request, OrderQuery)
-        window = paginate(
-            request,
-            query,
-            filter_orders(Order.objects.visible_to(caller(request)), query),
-            orders=ORDERS,
-            fetch=reading.read_orders,
-            value_of=reading.value_of,
-        )
+        rows = filter_orders(Order.objects.visible_to(caller(request)), query)
+        window = paginate(request, query, rows.all, reading.SOURCE)
         return json_response({"results": window.rows, **window.envelope})
 
     @extend_schema(responses=OrderOutput)

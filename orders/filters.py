@@ -9,11 +9,9 @@ from django.utils.translation import gettext_lazy as _
 from rest_framework import serializers
 from rest_framework.exceptions import ValidationError
 
-from orders.models import Order as ShopOrder
+from orders.models import Order
 from orders.states import Status
-from shop.rest import ListQuery, Order
-
-ORDERS = {"newest": Order("pk", descending=True)}
+from shop.rest import ListQuery
 
 
 class DayField(serializers.DateField):
@@ -51,7 +49,7 @@ def start_of(day: date) -> datetime:
     return timezone.make_aware(datetime.combine(day, time.min))
 
 
-def filter_orders(rows: QuerySet[ShopOrder], query: dict[str, Any]) -> QuerySet[ShopOrder]:
+def filter_orders(rows: QuerySet[Order], query: dict[str, Any]) -> QuerySet[Order]:
     """Return those of `rows` that `query` asks for."""
     if status := query.get("status"):
         rows = rows.filter(status=status)

@@ -10,7 +10,8 @@ from orders.models import Order, OrderItem
 from orders.states import Status, comes_next
 from shop.events.models import Event
 from shop.money import on_the_wire
-from shop.rest import local_iso
+from shop.rest import Order as ColumnOrder
+from shop.rest import Source, local
 
 _COLUMNS = (
     "pk",
@@ -42,9 +43,12 @@ def read_orders(rows: QuerySet[Order]) -> list[dict[str, Any]]:
     return [_as_json(row, items.get(row["pk"], [])) for row in found]
 
 
-def value_of(order: dict[str, Any], column: str) -> Any:
-    """Read a column of a fetched order, for cursors; lists are ordered by key alone."""
-    return order["id"]
+SOURCE = Source(
+    model=Order,
+    orders={"newest": ColumnOrder("pk", descending=True)},
+    fetch=lambda wanted: read_orders(wanted.queryset()),
+    value_of=lambda order, column: order["id"],
+)
 
 
 def _items_of(ids: Iterable[UUID]) -> dict[UUID, list[dict[str, Any]]]:
@@ -88,8 +92,8 @@ def _as_json(row: dict[str, Any], items: list[dict[str, Any]]) -> dict[str, Any]
                 "cancel_reason",
             )
         },
-        "created_at": local_iso(row["created_at"]),
-        "updated_at": local_iso(row["updated_at"]),
+        "created_at": local(row["created_at"]),
+        "updated_at": local(row["updated_at"]),
     }
 
 
@@ -112,7 +116,7 @@ def read_tracking(order: Order) -> dict[str, Any]:
                 "id": str(pk),
                 "type": kind,
                 "sequence": sequence,
-                "time": local_iso(time),
+                "time": local(time),
                 "by": by,
                 "data": data,
             }

@@ -24,9 +24,10 @@ from shop.idempotency import once_per_key
 from shop.rest import (
     ListQuery,
     Order,
+    Source,
     checked,
     json_response,
-    local_iso,
+    local,
     paginate,
     query_and_body,
     read_query,
@@ -67,15 +68,7 @@ class ProductViewSet(ShopViewSet):
         """Products on sale, filtered, by page or by cursor."""
         query = read_product_query(request)
         rows, key = filter_products(query)
-        window = paginate(
-            request,
-            query,
-            rows,
-            orders=catalogue.ORDERS,
-            fetch=catalogue.fetch,
-            value_of=catalogue.value_of,
-            count=lambda counted: catalogue.count_products(counted, key),
-        )
+        window = paginate(request, query, rows, catalogue.list_source(key))
         results = [catalogue.as_json(row) for row in window.rows]
         return json_response({"results": results, **window.envelope})
 
@@ -144,14 +137,7 @@ class ProductViewSet(ShopViewSet):
     def movements(self, request: Request, id: str) -> HttpResponse:
         """The stock ledger of a product, newest first."""
         query = {**read_query(request, ListQuery), "ordering": "newest"}
-        window = paginate(
-            request,
-            query,
-            self._get(id).movements.all(),
-            orders={"newest": Order("pk", descending=True)},
-            fetch=lambda rows: rows.values_list(*_MOVEMENT_COLUMNS),
-            value_of=lambda row, column: row[0],
-        )
+        window = paginate(request, query, self._get(id).movements.all, _MOVEMENTS)
         results = [_movement_json(row) for row in window.rows]
         return json_response({"results": results, **window.envelope})
 
@@ -165,6 +151,14 @@ class ProductViewSet(ShopViewSet):
 _MOVEMENT_COLUMNS = (
     "pk", "change", "reason", "balance_after", "note", "actor__username", "order_id", "created_at",
 )  # fmt: skip
+
+
+_MOVEMENTS = Source(
+    model=StockMovement,
+    orders={"newest": Order("pk", descending=True)},
+    fetch=lambda wanted: list(wanted.queryset().values_list(*_MOVEMENT_COLUMNS)),
+    value_of=lambda row, column: row[0],
+)
 
 
 def _movement_row(movement: StockMovement) -> tuple[Any, ...]:
@@ -182,7 +176,7 @@ def _movement_json(row: tuple[Any, ...]) -> dict[str, Any]:
         "note": note,
         "by": by,
         "order_id": str(order_id) if order_id else None,
-        "time": local_iso(time),
+        "time": local(time),
     }
 
 

@@ -5,19 +5,19 @@ serializer cost several times the query. One product is cache-first; see
 products.freshness for what may be shown how long.
 """
 
+import functools
 import time
-from collections.abc import Iterable
 from typing import Any
 
 from django.core.cache import cache
 from django.db import connection
-from django.db.models import QuerySet
 from django.http import Http404
 
 from products import freshness
 from products.models import Category, Product
 from shop.money import on_the_wire
-from shop.rest import Order, dump_json, local_iso
+from shop.prepared import Prepared
+from shop.rest import Order, Rows, Slice, Source, dump_json, local
 
 # The columns of a product as the API shows it, in the order of `_as_json`.
 _COLUMNS = (
@@ -50,10 +50,23 @@ ORDERS: dict[str, Order] = {
 
 Row = tuple[Any, ...]
 
+_PREPARED_LISTS = 1000
+_lists: dict[tuple[str, ...], Prepared] = {}
 
-def fetch(rows: QuerySet[Product]) -> Iterable[Row]:
-    """Evaluate a sliced queryset into rows of `_COLUMNS`, with one query."""
-    return rows.values_list(*_COLUMNS)
+
+def list_source(key: str) -> Source:
+    """Return how a list of products is read; `key` names its filters with their values."""
+
+    def fetch(wanted: Slice) -> list[Row]:
+        shape = (key, *wanted.shape)
+        prepared = _lists.get(shape)
+        if prepared is None:
+            if len(_lists) >= _PREPARED_LISTS:
+                _lists.clear()
+            prepared = _lists[shape] = Prepared(wanted.rows().values_list(*_COLUMNS))
+        return prepared.fetch(*wanted.last, limit=wanted.limit, offset=wanted.offset)
+
+    return Source(Product, ORDERS, fetch, value_of, lambda rows: count_products(rows, key))
 
 
 def value_of(row: Row, column: str) -> Any:
@@ -80,10 +93,15 @@ def as_json(row: Row) -> dict[str, Any]:
         "category_name": {"en": category_en, "ko": category_ko or category_en}
         if category
         else None,
-        "created_at": local_iso(created),
-        "updated_at": local_iso(updated),
-        "retired_at": local_iso(retired) if retired else None,
+        "created_at": local(created),
+        "updated_at": local(updated),
+        "retired_at": local(retired) if retired else None,
     }
+
+
+@functools.cache
+def _one_product() -> Prepared:
+    return Prepared(Product.objects.filter(pk=0).order_by().values_list(*_COLUMNS))
 
 
 def read_product(pk: int) -> bytes:
@@ -102,17 +120,17 @@ def read_product(pk: int) -> bytes:
         if cached is not None and freshness.is_fresh(pk, cached[0]):
             return cached[1]  # type: ignore[no-any-return]
     read_at = time.time()
-    row = Product.objects.filter(pk=pk).values_list(*_COLUMNS).first()
-    if row is None:
+    found = _one_product().fetch(pk)
+    if not found:
         raise Http404
-    body = dump_json(as_json(row))
+    body = dump_json(as_json(found[0]))
     if usable and freshness.is_fresh(pk, read_at):
         cache.set(key, (read_at, body), timeout=1)
     return body
 
 
-def count_products(rows: QuerySet[Product], key: str) -> int:
-    """Count `rows`, at most once in `freshness.MAX_AGE` seconds for each `key`.
+def count_products(rows: Rows, key: str) -> int:
+    """Count what `rows` builds, at most once in `freshness.MAX_AGE` seconds for each `key`.
 
     `key` names the filters. Counting a hundred thousand rows costs as much as
     ten pages of them.
@@ -124,7 +142,7 @@ def count_products(rows: QuerySet[Product], key: str) -> int:
         if cached is not None and freshness.is_fresh_for_lists(cached[0]):
             return int(cached[1])
     read_at = time.time()
-    total = rows.count()
+    total = rows().count()
     if usable:
         cache.set(key, (read_at, total), timeout=1)
     return total

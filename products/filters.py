@@ -16,7 +16,7 @@ from rest_framework.request import Request
 from products.catalogue import ORDERS
 from products.models import Category, Product
 from shop.money import parse
-from shop.rest import ListQuery, read_query
+from shop.rest import ListQuery, Rows, read_query
 
 
 @extend_schema_field({"type": "string", "pattern": r"^([0-9]{1,15}(\.[0-9]{1,3})?)?$"})
@@ -85,25 +85,32 @@ def _read(query_string: str, carrier: Any) -> dict[str, Any]:
     return read_query(carrier(query_string), ProductQuery)
 
 
-def filter_products(query: dict[str, Any]) -> tuple[QuerySet[Product], str]:
-    """Return the products on sale that `query` asks for, and a key that names the filters.
+def filter_products(query: dict[str, Any]) -> tuple[Rows, str]:
+    """Return what builds the queryset that `query` asks for, and a key that names the filters.
 
     Raises:
         ValidationError: there is no such category.
     """
-    rows = Product.objects.on_sale()
-    if slug := query.get("category"):
+    slug, low, high = query.get("category"), query.get("min_price"), query.get("max_price")
+    in_stock = query.get("in_stock")
+    path = None
+    if slug:
         path = Category.objects.filter(slug=slug).values_list("path", flat=True).first()
         if path is None:
             raise ValidationError({"category": [_("There is no such category.")]})
-        rows = rows.filter(category__in=Category.objects.within(path).values("pk").order_by())
-    if (low := query.get("min_price")) is not None:
-        rows = rows.filter(price__gte=low)
-    if (high := query.get("max_price")) is not None:
-        rows = rows.filter(price__lte=high)
-    in_stock = query.get("in_stock")
-    if in_stock == "true":
-        rows = rows.filter(stock_quantity__gt=0)
-    elif in_stock == "false":
-        rows = rows.filter(stock_quantity=0)
-    return rows, f"{slug or ''}|{low}|{high}|{in_stock or ''}"
+
+    def build() -> QuerySet[Product]:
+        rows = Product.objects.on_sale()
+        if path:
+            rows = rows.filter(category__in=Category.objects.within(path).values("pk").order_by())
+        if low is not None:
+            rows = rows.filter(price__gte=low)
+        if high is not None:
+            rows = rows.filter(price__lte=high)
+        if in_stock == "true":
+            rows = rows.filter(stock_quantity__gt=0)
+        elif in_stock == "false":
+            rows = rows.filter(stock_quantity=0)
+        return rows
+
+    return build, f"{path or ''}|{low}|{high}|{in_stock or ''}"

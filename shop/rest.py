@@ -7,15 +7,16 @@ Reads on hot paths build their rows with `.values()` and answer with
 import base64
 import binascii
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
-from typing import Any, ClassVar, NoReturn, TypeVar
+from typing import Any, ClassVar, NoReturn
 from urllib.parse import urlencode
 from uuid import UUID
 
 import orjson
+from django.db import connection
 from django.db.models import BooleanField, Expression, F, Func, Model, QuerySet, Value
 from django.http import HttpResponse
 from django.utils import timezone
@@ -30,8 +31,6 @@ PER_PAGE = 20
 PER_PAGE_MAX = 100
 # An offset costs what it skips. Whoever goes deeper uses a cursor.
 PAGE_MAX = 10_000
-
-M = TypeVar("M", bound=Model)
 
 # --- JSON ------------------------------------------------------------------
 
@@ -59,9 +58,9 @@ def json_response(
     )
 
 
-def local_iso(value: datetime) -> str:
-    """Return ISO 8601 with the shop's offset."""
-    return timezone.localtime(value).isoformat()
+def local(value: datetime) -> datetime:
+    """Return a moment in the shop's zone; orjson writes it as ISO 8601 with that offset."""
+    return value.astimezone(timezone.get_default_timezone())
 
 
 def _refuse_constant(name: str) -> NoReturn:
@@ -300,7 +299,41 @@ class Window:
     envelope: dict[str, Any]
 
 
-Rows = Callable[[QuerySet[Any]], Iterable[Any]]
+Rows = Callable[[], QuerySet[Any]]
+
+
+@dataclass(frozen=True)
+class Slice:
+    """Which rows of a list are wanted.
+
+    `shape` is equal for slices whose SQL differs in values alone: those in
+    `last`, which are the query's last parameters as the database takes them,
+    and in `limit` and `offset`. `rows` builds the ordered queryset.
+    """
+
+    rows: Rows
+    shape: tuple[str, ...]
+    last: tuple[Any, ...]
+    limit: int
+    offset: int = 0
+
+    def queryset(self) -> QuerySet[Any]:
+        """Return the slice as a queryset."""
+        return self.rows()[self.offset : self.offset + self.limit]
+
+
+@dataclass(frozen=True)
+class Source:
+    """How the rows of one list are ordered, fetched and counted.
+
+    `value_of(row, column)` reads a column of a fetched row, for cursors.
+    """
+
+    model: type[Model]
+    orders: Mapping[str, Order]
+    fetch: Callable[[Slice], list[Any]]
+    value_of: Callable[[Any, str], Any]
+    count: Callable[[Rows], int] = lambda rows: rows().count()
 
 
 def _link(request: Request, **changes: Any) -> str:
@@ -309,37 +342,27 @@ def _link(request: Request, **changes: Any) -> str:
     return f"{request.path}?{urlencode(params)}"
 
 
-def paginate(
-    request: Request,
-    query: Mapping[str, Any],
-    rows: QuerySet[M],
-    *,
-    orders: Mapping[str, Order],
-    fetch: Rows,
-    value_of: Callable[[Any, str], Any],
-    count: Callable[[QuerySet[M]], int] | None = None,
-) -> Window:
-    """Cut one page out of `rows`, by number or by cursor.
+def paginate(request: Request, query: Mapping[str, Any], rows: Rows, source: Source) -> Window:
+    """Cut one page out of what `rows` builds, by number or by cursor.
 
     `query` is the validated ListQuery with an `ordering` that is a key of
-    `orders`; `fetch` evaluates a sliced queryset; `value_of(row, column)`
-    reads a column of a fetched row; `count` replaces `rows.count()`.
+    `source.orders`. A page past the end is empty.
 
     Raises:
         ValidationError: the cursor is not one of this list in this order.
-        NotFound: never; a page past the end is empty.
     """
-    name = query["ordering"]
-    order = orders[name]
-    per_page = query["per_page"]
     if "cursor" in query:
-        return _cursor_page(request, query["cursor"], rows, name, order, per_page, fetch, value_of)
-    page = query.get("page", 1)
-    total = count(rows) if count else rows.count()
+        return _cursor_page(request, query, rows, source)
+    name = query["ordering"]
+    order = source.orders[name]
+    page, per_page = query.get("page", 1), query["per_page"]
+    total = source.count(rows)
     start = (page - 1) * per_page
-    found = (
-        list(fetch(rows.order_by(*order.terms)[start : start + per_page])) if start < total else []
-    )
+    found: list[Any] = []
+    if start < total:
+        found = source.fetch(
+            Slice(lambda: rows().order_by(*order.terms), (name,), (), per_page, start)
+        )
     pages = -(-total // per_page)
     return Window(
         found,
@@ -354,42 +377,42 @@ def paginate(
     )
 
 
-def _cursor_page(
-    request: Request,
-    cursor: str,
-    rows: QuerySet[M],
-    name: str,
-    order: Order,
-    per_page: int,
-    fetch: Rows,
-    value_of: Callable[[Any, str], Any],
-) -> Window:
+def _cursor_page(request: Request, query: Mapping[str, Any], rows: Rows, source: Source) -> Window:
+    name, cursor, per_page = query["ordering"], query["cursor"], query["per_page"]
+    order = source.orders[name]
     columns = ["pk"] if order.column == "pk" else [order.column, "pk"]
-    fields: list[Any] = [
-        rows.model._meta.pk if column == "pk" else rows.model._meta.get_field(column)
-        for column in columns
-    ]
-    types = [_python_type(field) for field in fields]
-    backwards = False
+    fields: list[Any] = [_field_of(source.model, column) for column in columns]
+    backwards, values = False, []
     if cursor:
-        backwards, values = _decode_cursor(cursor, name, types)
-        operator = "<" if order.descending != backwards else ">"
-        rows = rows.filter(
-            _RowComparison(
-                [F(column) for column in columns],
-                [Value(v, output_field=f) for v, f in zip(values, fields, strict=True)],
-                operator=operator,
-            )
-        )
+        backwards, values = _decode_cursor(cursor, name, [_python_type(field) for field in fields])
     direction = Order(order.column, order.descending != backwards)
-    found = list(fetch(rows.order_by(*direction.terms)[: per_page + 1]))
+    operator = ("<" if direction.descending else ">") if cursor else ""
+
+    def build() -> QuerySet[Any]:
+        found = rows()
+        if cursor:
+            found = found.filter(
+                _RowComparison(
+                    [F(column) for column in columns],
+                    [Value(v, output_field=f) for v, f in zip(values, fields, strict=True)],
+                    operator=operator,
+                )
+            )
+        return found.order_by(*direction.terms)
+
+    last = tuple(
+        field.get_db_prep_value(value, connection)
+        for field, value in zip(fields, values, strict=False)
+    )
+    shape = (name, operator, *direction.terms)
+    found = source.fetch(Slice(build, shape, last, per_page + 1))
     more = len(found) > per_page
     found = found[:per_page]
     if backwards:
         found.reverse()
 
     def link(row: Any, back: bool) -> str:
-        values = [value_of(row, column) for column in columns]
+        values = [source.value_of(row, column) for column in columns]
         return _link(request, cursor=_encode_cursor(name, back, values))
 
     has_next = bool(found) and (more or backwards)
@@ -401,6 +424,10 @@ def _cursor_page(
             "previous": link(found[0], True) if has_previous else None,
         },
     )
+
+
+def _field_of(model: type[Model], column: str) -> Any:
+    return model._meta.pk if column == "pk" else model._meta.get_field(column)
 
 
 def _python_type(field: Any) -> type:

@@ -195,7 +195,7 @@ if _database["ENGINE"] == "django.db.backends.sqlite3":
     # A file, not memory: tests meet the locks that the shop meets.
     _database["TEST"] = {"NAME": DATA_DIR / "test.sqlite3"}
 elif _database["ENGINE"] == "django.db.backends.postgresql":
-    _database["ENGINE"] = "django_prometheus.db.backends.postgresql"
+    _database["ENGINE"] = "shop.database.postgresql"
     _database["OPTIONS"] = {
         "connect_timeout": 5,
         # A request that is given up must not go on in the database.
@@ -236,7 +236,7 @@ else:
 DJANGO_REDIS_LOG_IGNORED_EXCEPTIONS = True
 
 _EMBEDDED_BROKER = DATA_DIR / "broker"
-CELERY_BROKER_URL = BROKER_URL or "filesystem://"
+CELERY_BROKER_URL = BROKER_URL or "filesystem://localhost"
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_CONNECTION_TIMEOUT = 2
 if CELERY_BROKER_URL.startswith("filesystem:"):
@@ -383,5 +383,7 @@ LOGGING = {
         "daphne": {"level": "WARNING"},
         "celery.beat": {"level": "WARNING"},
         "celery.app.trace": {"level": "WARNING"},
+        "celery.worker": {"level": "WARNING"},
+        "celery.apps": {"level": "WARNING"},
     },
 }

@@ -79,7 +79,9 @@ def test_nothing_is_edited_added_or_deleted(client, admin, alice, make_order):
     order = make_order(alice)
     client.force_login(admin)
     assert client.get("/admin/orders/order/add/").status_code == 403
-    assert client.post(f"/admin/orders/order/{order.pk}/delete/", {"post": "yes"}).status_code == 403
+    assert (
+        client.post(f"/admin/orders/order/{order.pk}/delete/", {"post": "yes"}).status_code == 403
+    )
     client.post(f"/admin/orders/order/{order.pk}/change/", {"status": "completed"})
     order.refresh_from_db()
     assert order.status == "pending"

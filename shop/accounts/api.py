@@ -15,10 +15,11 @@ from shop.errors import ShopError
 from shop.rest import (
     ListQuery,
     Order,
+    Source,
     StrictSerializer,
     checked,
     json_response,
-    local_iso,
+    local,
     paginate,
     read_query,
 )
@@ -57,6 +58,14 @@ class NewTokenOutput(TokenOutput):
     token = serializers.CharField()
 
 
+_TOKENS = Source(
+    model=AccessToken,
+    orders={"newest": Order("pk", descending=True)},
+    fetch=lambda wanted: list(wanted.queryset()),
+    value_of=lambda row, column: row.pk,
+)
+
+
 class TokenViewSet(ShopViewSet):
     """One's own tokens."""
 
@@ -81,14 +90,9 @@ class TokenViewSet(ShopViewSet):
     @extend_schema(parameters=[ListQuery], responses=page_of(TokenOutput))
     def list(self, request: Request) -> HttpResponse:
         """One's tokens that have not expired, newest first."""
-        window = paginate(
-            request,
-            {**read_query(request, ListQuery), "ordering": "newest"},
-            AccessToken.objects.live().filter(user=caller(request)),
-            orders={"newest": Order("pk", descending=True)},
-            fetch=list,
-            value_of=lambda row, column: row.pk,
-        )
+        query = {**read_query(request, ListQuery), "ordering": "newest"}
+        mine = AccessToken.objects.live().filter(user=caller(request))
+        window = paginate(request, query, mine.all, _TOKENS)
         return json_response({"results": [_as_json(row) for row in window.rows], **window.envelope})
 
     @extend_schema(responses={204: None})
@@ -106,6 +110,6 @@ def _as_json(row: AccessToken) -> dict[str, Any]:
     return {
         "id": str(row.pk),
         "name": row.name,
-        "created_at": local_iso(row.created_at),
-        "expires_at": local_iso(row.expires_at),
+        "created_at": local(row.created_at),
+        "expires_at": local(row.expires_at),
     }

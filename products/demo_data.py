@@ -1,0 +1,20 @@
+"""The catalogue of the demo: real products and a real category tree, both in this package."""
+
+from pathlib import Path
+
+from products.categories import CategoryReport
+from products.importing import Report, import_catalogue, import_categories
+
+_FOLDER = Path(__file__).resolve().parent / "demo"
+
+
+def load_demo_catalogue() -> tuple[CategoryReport, Report]:
+    """Load the demo's categories and products, in a few seconds.
+
+    Run again, it adds what is missing and leaves all else as it is: products
+    that were edited, moved or retired since, and stock that was sold. Prices
+    are in won, and taken as numbers of the shop's currency whatever it is.
+    """
+    categories = import_categories(_FOLDER / "categories.tsv", only_new=True)
+    products = import_catalogue([_FOLDER / "products.jsonl"], source="demo", only_new=True)
+    return categories, products

@@ -33,6 +33,7 @@ from shop.rest import (
     read_query,
 )
 from shop.schema import IDEMPOTENCY_KEY, page_of
+from shop.viewsets import ShopViewSet, caller
 
 
 def product_id(text: str) -> int:
@@ -44,9 +45,6 @@ def product_id(text: str) -> int:
 
 def _ready(body: bytes, status: int = 200, **headers: str) -> HttpResponse:
     return HttpResponse(body, status=status, content_type="application/json", headers=headers)
-
-
-from shop.viewsets import ShopViewSet, caller
 
 
 class ProductViewSet(ShopViewSet):

@@ -158,17 +158,17 @@ class Product(models.Model):
     def __str__(self) -> str:
         return self.name
 
-    @property
-    def is_on_sale(self) -> bool:
-        """Whether it can be bought, stock permitting."""
-        return self.retired_at is None
-
     def save(self, *args: Any, **kwargs: Any) -> None:
         """Save, and have the product read anew after the commit."""
         from products import freshness
 
         super().save(*args, **kwargs)
         freshness.forget_after_commit([self.pk])
+
+    @property
+    def is_on_sale(self) -> bool:
+        """Whether it can be bought, stock permitting."""
+        return self.retired_at is None
 
 
 class Reason(models.TextChoices):

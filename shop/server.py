@@ -26,16 +26,26 @@ What it promises:
 import asyncio
 import contextvars
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+import sys
+import tempfile
+import threading
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, MutableMapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from functools import partial
 from io import BytesIO
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
+from django.conf import settings
+from django.core import signals
 from django.core.handlers import base
-from django.http import StreamingHttpResponse
+from django.core.handlers.asgi import ASGIRequest, get_script_prefix
+from django.db import connections
+from django.http import FileResponse, HttpResponse, HttpResponseBase, StreamingHttpResponse
+from django.urls import set_script_prefix
+
+from shop.errors import problem_bytes
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -49,7 +59,7 @@ logger = logging.getLogger(__name__)
 _BODY_IN_MEMORY = 64 * 1024
 # Bytes a second: a body that comes slower than this, after a first grace, is
 # somebody holding connections open.
-_SLOWEST_BODY = 8 * 1024
+SLOWEST_BODY = 8 * 1024
 # What is given to the server at once: about what a socket takes.
 _CHUNK = 64 * 1024
 _FILE_BLOCK = 256 * 1024
@@ -59,20 +69,6 @@ class _Gone(Exception):
     """The client went away before the answer began."""
 
 
-class _Refused(Exception):
-    """The request is answered without Django."""
-
-    def __init__(self, status: int, code: str, detail: str, retry: int | None = None) -> None:
-        self.status = status
-        self.code = code
-        self.detail = detail
-        self.retry = retry
-
-
-class BrokenStream(Exception):
-    """A streamed answer that can't be completed. The server breaks the connection off."""
-
-
 @dataclass(slots=True)
 class _Answer:
     """What comes out of the stack: ready bytes, or a stream still to be run."""
@@ -80,7 +76,37 @@ class _Answer:
     status: int
     headers: list[tuple[bytes, bytes]]
     body: bytes = b""
+    # Whoever finds it here at the end closes it. Touched on the event loop only.
     stream: StreamingHttpResponse | None = None
+
+    def start(self) -> Message:
+        """Return the message that the answer begins with."""
+        return {"type": "http.response.start", "status": self.status, "headers": self.headers}
+
+
+class _Refused(Exception):
+    """The request is answered without Django."""
+
+    def __init__(self, status: int, code: str, detail: str, retry: int = 0) -> None:
+        """`retry` is seconds for Retry-After."""
+        self.status = status
+        self.code = code
+        self.detail = detail
+        self.retry = retry
+
+    def answer(self) -> _Answer:
+        body = problem_bytes(self.status, self.code, self.detail)
+        headers = [
+            (b"content-type", b"application/problem+json"),
+            (b"content-length", str(len(body)).encode()),
+        ]
+        if self.retry:
+            headers.append((b"retry-after", str(self.retry).encode()))
+        return _Answer(self.status, headers, body)
+
+
+class BrokenStream(Exception):
+    """A streamed answer that can't be completed. The server breaks the connection off."""
 
 
 class OneHop(base.BaseHandler):
@@ -130,51 +156,58 @@ class OneHop(base.BaseHandler):
                 # Receiving may have taken long, and does not count: slow
                 # senders must not keep the others out.
                 self._admit()
-                await self._answer(scope, body, receive, send)
             except _Refused:
                 body.close()
                 raise
-        except _Refused as refusal:
-            await _send_problem(send, refusal)
+            await self._answer(scope, body, receive, send)
         except _Gone:
             pass
+        except _Refused as refusal:
+            with suppress(_Gone):
+                await _send_answer(send, refusal.answer())
 
     def _admit(self) -> None:
         if self._in_flight >= self._limit:
-            raise _Refused(503, "overloaded", "Too many requests are waiting.", retry=1)
+            raise _Refused(503, "overloaded", "Too many requests are waiting.", 1)
 
     async def _read_body(self, scope: Scope, receive: Receive) -> BinaryIO:
         limit = self._body_max_bytes
-        too_large = _Refused(413, "request_too_large", f"The body is larger than {limit} bytes.")
+        # Without either header HTTP/1 has no body, and there is nothing to
+        # receive. Of other versions nothing is known before it is there.
+        expected: int | None = 0 if scope.get("http_version", "")[:1] == "1" else None
         for name, value in scope["headers"]:
-            if name == b"content-length" and value.isdigit() and int(value) > limit:
-                raise too_large
+            if name == b"content-length" and value.isdigit():
+                expected = int(value)
+            elif name == b"transfer-encoding":
+                expected = None
         body: BinaryIO = BytesIO()
+        if expected == 0:
+            return body
+        too_large = _Refused(413, "request_too_large", f"The body is larger than {limit} bytes.")
+        if expected is not None and expected > limit:
+            raise too_large
         size = 0
-        loop = asyncio.get_running_loop()
-        started = loop.time()
+        started = asyncio.get_running_loop().time()
         try:
             async with asyncio.timeout(self._timeout) as patience:
-                while True:
+                more = True
+                while more:
                     message = await receive()
                     if message["type"] == "http.disconnect":
                         raise _Gone
                     chunk = message.get("body", b"")
-                    if chunk:
-                        if size <= _BODY_IN_MEMORY < size + len(chunk):
-                            body = _on_disk(body)
-                        size += len(chunk)
-                        if size > limit:
-                            raise too_large
-                        body.write(chunk)
-                    if not message.get("more_body", False):
-                        break
-                    patience.reschedule(started + self._timeout + size / _SLOWEST_BODY)
-        except TimeoutError:
+                    if size <= _BODY_IN_MEMORY < size + len(chunk):
+                        body = _on_disk(body)
+                    size += len(chunk)
+                    if size > limit:
+                        raise too_large
+                    body.write(chunk)
+                    more = message.get("more_body", False)
+                    patience.reschedule(started + self._timeout + size / SLOWEST_BODY)
+        except BaseException as error:
             body.close()
-            raise _Refused(408, "body_timeout", "The body came too slowly.") from None
-        except BaseException:
-            body.close()
+            if isinstance(error, TimeoutError):
+                raise _Refused(408, "body_timeout", "The body came too slowly.") from None
             raise
         body.seek(0)
         return body
@@ -190,6 +223,7 @@ class OneHop(base.BaseHandler):
             # It has to wait. (One that starts at once can't be stopped, and
             # is spared the price of listening.)
             listener = asyncio.ensure_future(_when_gone(receive, work.cancel))
+        answer: _Answer | None = None
         try:
             answer = await self._wait_for(work, waiting)
             _bring_back(context)
@@ -198,14 +232,11 @@ class OneHop(base.BaseHandler):
             else:
                 listener = listener or asyncio.ensure_future(_when_gone(receive))
                 await self._send_stream(answer, context, listener, send)
-        except BaseException:
-            # Nobody takes the answer any more; what it holds open is closed
-            # as soon as it is there.
-            work.add_done_callback(partial(self._discard, context))
-            raise
         finally:
             if listener is not None:
                 listener.cancel()
+            if answer is None or answer.stream is not None:
+                work.add_done_callback(partial(self._leave_nothing_open, context, body))
 
     def _leave(self, _: object) -> None:
         self._in_flight -= 1
@@ -220,30 +251,26 @@ class OneHop(base.BaseHandler):
             # does not say which. What has not begun is dropped, what runs is
             # finished. A second cancellation ends the waiting.
             if work.cancel():
-                raise _Refused(
-                    503, "shutting_down", "The server is shutting down.", retry=1
-                ) from None
+                raise _Refused(503, "shutting_down", "The server is shutting down.", 1) from None
             await asyncio.wait((waiting,), timeout=self._shutdown_timeout)
         if waiting.cancelled():
             raise _Gone
         if waiting.done():
             return waiting.result()
         if work.cancel():
-            raise _Refused(503, "overloaded", "No thread came free in time.", retry=1)
+            raise _Refused(503, "overloaded", "No thread came free in time.", 1)
         logger.error("request timed out", extra={"timeout_s": self._timeout})
         raise _Refused(504, "timeout", "The request took too long.")
 
-    def _discard(self, context: contextvars.Context, work: "Future[_Answer]") -> None:
-        if not work.cancelled() and (stream := work.result().stream) is not None:
-            self._close(context, stream)
-
-    def _close(self, context: contextvars.Context, stream: StreamingHttpResponse) -> None:
-        # Never on the event loop: closers are the views' code. A pool that
-        # takes no more belongs to a process that is ending.
-        try:
-            self._pool.submit(context.run, _close_response, stream)
-        except RuntimeError:
-            logger.warning("a stream was left open at exit")
+    def _leave_nothing_open(
+        self, context: contextvars.Context, body: BinaryIO, work: "Future[_Answer]"
+    ) -> None:
+        if work.cancelled():
+            body.close()
+        elif (stream := work.result().stream) is not None:
+            # Never on the event loop: what closes is the view's code. A copy,
+            # as a thread may still be in the context itself.
+            self._pool.submit(context.copy().run, _close, stream)
 
     async def _send_stream(
         self,
@@ -253,52 +280,300 @@ class OneHop(base.BaseHandler):
         send: Send,
     ) -> None:
         """Send chunk by chunk until the stream ends or the client has gone."""
-        sending = asyncio.ensure_future(self._send_chunks(answer, context, send))
+        stream = answer.stream
+        assert stream is not None
+        pump: _Pump | None = None
+        limit = self._stream_max_bytes
+        if _is_file(stream):
+            limit = 0
+            chunks = self._read_file(stream, context)
+        else:
+            if self._streams >= self._stream_threads:
+                raise _Refused(503, "streams_busy", "Too many downloads are running.", 5)
+            self._streams += 1
+            if stream.is_async:
+                chunks = _read_async(stream)
+            else:
+                # From here on the pump's thread closes it.
+                answer.stream = None
+                pump = _Pump(stream, 2 * self._timeout, self._leave_stream)
+                self._stream_pool.submit(context.run, pump.run)
+                chunks = pump.chunks()
+        sending = asyncio.ensure_future(self._send_chunks(answer, chunks, limit, send))
         try:
-            await asyncio.wait((sending, listener), return_when=asyncio.FIRST_COMPLETED)
+            try:
+                await asyncio.wait((sending, listener), return_when=asyncio.FIRST_COMPLETED)
+            except asyncio.CancelledError:
+                # Shutting down. Asynchronous streams are those without an end.
+                if not stream.is_async:
+                    await asyncio.wait(
+                        (sending, listener),
+                        timeout=self._shutdown_timeout,
+                        return_when=asyncio.FIRST_COMPLETED,
+                    )
+                raise
         finally:
-            # Closing takes no time here: generators are told, not waited for.
-            # Shutting down, too: a download is broken off.
-            if not sending.done():
-                sending.cancel()
-                await asyncio.wait((sending,))
+            sending.cancel()
+            if pump is not None:
+                # It ends by itself, as soon as its generator lets it.
+                pump.stop()
+            elif stream.is_async:
+                self._leave_stream()
+            await asyncio.wait((sending,))
         if not sending.cancelled():
             sending.result()
 
-    async def _send_chunks(self, answer: _Answer, context: contextvars.Context, send: Send) -> None:
+    def _leave_stream(self) -> None:
+        self._streams -= 1
+
+    async def _send_chunks(
+        self, answer: _Answer, chunks: AsyncGenerator[bytes, None], limit: int, send: Send
+    ) -> None:
+        sent = 0
         started = False
-        start = {
-            "type": "http.response.start",
-            "status": answer.status,
-            "headers": answer.headers,
-        }
         try:
-            async with aclosing(self._chunks(answer, context)) as chunks:
+            async with aclosing(chunks):
                 async for chunk in chunks:
+                    sent += len(chunk)
+                    if limit and sent > limit:
+                        raise ValueError(
+                            f"over STREAM_MAX_BYTES ({limit}): this belongs in a job and a file"
+                        )
                     for at in range(0, len(chunk), _CHUNK):
                         if not started:
-                            await send(start)
                             started = True
+                            await self._deliver(send, answer.start())
                         piece = chunk[at : at + _CHUNK]
-                        async with asyncio.timeout(self._timeout):
-                            await send(
-                                {"type": "http.response.body", "body": piece, "more_body": True}
-                            )
-            if not started:
-                await send(start)
-            await send({"type": "http.response.body", "body": b""})
-        except OSError as error:
-            # What servers raise from `send` when the client has gone; also
-            # TimeoutError, when it takes nothing.
-            if isinstance(error, TimeoutError):
-                logger.warning("a client stalled in its download and is dropped")
-                raise BrokenStream("The client takes nothing.") from None
-        except _Refused:
+                        await self._deliver(
+                            send, {"type": "http.response.body", "body": piece, "more_body": True}
+                        )
+        except (_Gone, BrokenStream):
             raise
         except Exception as error:
             logger.exception("a stream failed", extra={"started": started})
             if started:
                 raise BrokenStream("The stream failed.") from error
             raise _Refused(500, "internal_error", "Something went wrong on our side.") from None
+        if not started:
+            await self._deliver(send, answer.start())
+        await self._deliver(send, {"type": "http.response.body", "body": b""})
 
-    def _chunks(self, answer: _Answer, context: contextvars.Context) -> "AsyncIterator[bytes]": ...
+    async def _deliver(self, send: Send, message: Message) -> None:
+        try:
+            async with asyncio.timeout(self._timeout):
+                await send(message)
+        except TimeoutError:
+            raise BrokenStream("The client takes nothing.") from None
+        except OSError:
+            raise _Gone from None
+
+    async def _read_file(
+        self, stream: StreamingHttpResponse, context: contextvars.Context
+    ) -> AsyncGenerator[bytes, None]:
+        blocks = iter(cast(Iterator[bytes], stream))
+
+        def read() -> bytes:
+            return context.run(next, blocks, b"")
+
+        while block := await asyncio.get_running_loop().run_in_executor(self._pool, read):
+            yield block
+
+    # --- In a thread of the pool -------------------------------------------
+
+    def _run(self, scope: Scope, body: BinaryIO) -> _Answer:
+        """Run the whole stack for one request. Raises nothing: a view must not end the process."""
+        set_script_prefix(get_script_prefix(scope))
+        request: ASGIRequest | None = None
+        response: HttpResponseBase | None = None
+        try:
+            signals.request_started.send(sender=self.__class__, scope=scope)
+            request = ASGIRequest(scope, body)
+            response = self.get_response(request)
+            cast(Any, response)._handler_class = self.__class__
+            _note(scope, request)
+            return self._take(request, response)
+        except BaseException as error:
+            if request is None and isinstance(error, UnicodeDecodeError):
+                refusal = _Refused(400, "invalid", "The query string is not valid UTF-8.")
+            else:
+                logger.critical("the stack failed", exc_info=error)
+                if request is not None:
+                    signals.got_request_exception.send(sender=self.__class__, request=request)
+                refusal = _Refused(500, "internal_error", "Something went wrong on our side.")
+            if response is not None:
+                _close(response)
+            else:
+                body.close()
+                signals.request_finished.send(sender=self.__class__)
+            return refusal.answer()
+
+    def _take(self, request: ASGIRequest, response: HttpResponseBase) -> _Answer:
+        headers = [
+            (name.encode("ascii").lower(), value.encode("latin1"))
+            for name, value in response.items()
+        ]
+        headers += [
+            (b"set-cookie", cookie.OutputString().encode("ascii"))
+            for cookie in response.cookies.values()
+        ]
+        body = b""
+        if request.method != "HEAD" and response.status_code not in (204, 304):
+            if response.streaming:
+                stream = cast(StreamingHttpResponse, response)
+                length = response.get("Content-Length", "")
+                if _is_file(stream):
+                    cast(FileResponse, stream).block_size = _FILE_BLOCK
+                if not (_is_file(stream) and length.isdigit() and int(length) <= _FILE_BLOCK):
+                    return _Answer(response.status_code, headers, stream=stream)
+                body = b"".join(cast(Iterator[bytes], stream))
+            else:
+                body = cast(HttpResponse, response).content
+        _close(response)
+        return _Answer(response.status_code, headers, body)
+
+
+class _Pump:
+    """Runs one generator in one thread, from its first chunk to its end.
+
+    The thread waits until the event loop has passed each chunk on, so a slow
+    client holds back the generator and nothing piles up here.
+    """
+
+    def __init__(
+        self, stream: StreamingHttpResponse, patience: float, ended: Callable[[], None]
+    ) -> None:
+        """`patience` is in seconds; `ended` is called on the event loop."""
+        self._stream = stream
+        self._patience = patience
+        self._ended = ended
+        self._loop = asyncio.get_running_loop()
+        self._items: asyncio.Queue[bytes | Exception | None] = asyncio.Queue()
+        self._taken = threading.Semaphore(0)
+        self._stopped = False
+
+    def stop(self) -> None:
+        """Let the thread end after the chunk that it is at."""
+        self._stopped = True
+        self._taken.release()
+
+    async def chunks(self) -> AsyncGenerator[bytes, None]:
+        """Yield what the generator yields, raise what it raises."""
+        while (item := await self._items.get()) is not None:
+            if isinstance(item, Exception):
+                raise item
+            yield item
+            self._taken.release()
+
+    def run(self) -> None:
+        """Run in the thread."""
+        last: Exception | None = None
+        try:
+            for chunk in cast(Iterator[bytes], self._stream):
+                if self._stopped:
+                    break
+                if chunk:
+                    self._put(chunk)
+                    # The bound is for an event loop that ended without a word.
+                    if not self._taken.acquire(timeout=self._patience) or self._stopped:
+                        break
+        except Exception as error:
+            last = error
+        except BaseException as error:
+            last = RuntimeError(f"{type(error).__name__} in a stream")
+            last.__cause__ = error
+        finally:
+            # Here where its database connection is, which nobody else would use.
+            _close(self._stream)
+            connections.close_all()
+            try:
+                self._loop.call_soon_threadsafe(self._ended)
+                self._put(last)
+            except RuntimeError:
+                pass
+
+    def _put(self, item: bytes | Exception | None) -> None:
+        self._loop.call_soon_threadsafe(self._items.put_nowait, item)
+
+
+async def _read_async(stream: StreamingHttpResponse) -> AsyncGenerator[bytes, None]:
+    try:
+        async for chunk in stream:
+            yield chunk
+    finally:
+        # Django's wrapper, when it is closed, leaves what it wraps open.
+        close = getattr(stream.__dict__["_iterator"], "aclose", None)
+        if close is not None:
+            await close()
+
+
+def _close(response: HttpResponseBase) -> None:
+    """Close the response and send request_finished."""
+    try:
+        response.close()
+    except Exception:
+        # Only the signal's receivers can have raised.
+        logger.exception("a receiver of request_finished failed")
+
+
+def _is_file(stream: StreamingHttpResponse) -> bool:
+    return getattr(stream, "file_to_stream", None) is not None
+
+
+def _on_disk(body: BinaryIO) -> BinaryIO:
+    file = cast(BinaryIO, tempfile.TemporaryFile())  # noqa: SIM115
+    file.write(cast(BytesIO, body).getbuffer())
+    return file
+
+
+def _note(scope: Scope, request: ASGIRequest) -> None:
+    """Leave what the request layer wants to know: the route's template, and who asked."""
+    notes = scope.setdefault("shop", {})
+    match = request.resolver_match
+    if match is not None:
+        notes["route"] = match.route
+    # Only a user that the request has already looked up: asking here would
+    # cost a query.
+    user = request.__dict__.get("_cached_user") or request.__dict__.get("user")
+    pk = getattr(user, "pk", None) if type(user).__name__ == "User" else None
+    if pk is not None:
+        notes["user_id"] = pk
+
+
+def _bring_back(context: contextvars.Context) -> None:
+    """Set in this task what the request set in its own context, as asgiref does."""
+    for variable, value in context.items():
+        if variable.get(None) is not value:
+            variable.set(value)
+
+
+async def _when_gone(receive: Receive, then: Callable[[], object] = lambda: None) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+    then()
+
+
+async def _send_answer(send: Send, answer: _Answer) -> None:
+    try:
+        await send(answer.start())
+        await send({"type": "http.response.body", "body": answer.body})
+    except OSError:
+        raise _Gone from None
+
+
+def from_settings() -> OneHop:
+    """Return the hop as the settings have it."""
+    if "daphne.cli" in sys.modules:
+        # Started by the `daphne` command, which asks for its server class
+        # only after it has loaded the application.
+        from shop.daphne import install
+
+        install()
+    return OneHop(
+        threads=settings.REQUEST_THREADS,
+        queue=settings.REQUEST_QUEUE,
+        timeout=settings.REQUEST_TIMEOUT,
+        shutdown_timeout=settings.SHUTDOWN_TIMEOUT,
+        stream_threads=settings.STREAM_THREADS,
+        stream_max_bytes=settings.STREAM_MAX_BYTES,
+        body_max_bytes=settings.BODY_MAX_BYTES,
+    )

@@ -10,7 +10,13 @@ pytestmark = pytest.mark.django_db
 def test_a_product_is_created_with_its_stock_received(client_of, clerk):
     response = client_of(clerk).post(
         "/api/v2/products",
-        {"name": "노트북", "description": "가벼움", "price": 1500000, "stock_quantity": 3, "sku": "N-1"},
+        {
+            "name": "노트북",
+            "description": "가벼움",
+            "price": 1500000,
+            "stock_quantity": 3,
+            "sku": "N-1",
+        },
     )
     assert response.status_code == 201
     product = response.json()

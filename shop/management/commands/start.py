@@ -86,12 +86,13 @@ class Command(BaseCommand):
 
     def _run(self, host: str, port: int, passwords: dict[str, str]) -> None:
         python = sys.executable
-        worker = ["celery", "-A", "shop", "worker", "-l", "WARNING", "--without-gossip"]
+        celery = ["celery", "--quiet", "-A", "shop"]
+        worker = [*celery, "worker", "-l", "WARNING", "--without-gossip"]
         commands = {
             "web": ["daphne", "-v", "0", "-b", host, "-p", str(port), "shop.asgi:application"],
             # Threads: the embedded jobs are few, and each process costs memory.
             "worker": [*worker, "--without-mingle", "--pool", "threads", "--concurrency", "2"],
-            "beat": ["celery", "-A", "shop", "beat", "-l", "WARNING", "--pidfile="],
+            "beat": [*celery, "beat", "-l", "WARNING", "--pidfile="],
         }
         stopping = False
 

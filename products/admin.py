@@ -92,7 +92,7 @@ class StockForm(forms.Form):
 class ProductAdmin(admin.ModelAdmin):
     """Products, with a page of their own for stock."""
 
-    list_display = ["name", "sku", "brand", "category", "price", "stock_quantity", "retired_at"]
+    list_display = ["name", "price", "stock_quantity", "sku", "category", "retired_at"]
     list_filter = [("retired_at", admin.EmptyFieldListFilter), StockFilter]
     list_select_related = ["category"]
     search_fields = ["name", "sku", "brand"]

@@ -1,19 +1,24 @@
 """The whole URL map."""
 
 from django.contrib import admin
+from django.templatetags.static import static
 from django.urls import include, path, re_path
+from django.views.generic import RedirectView
 
 from shop import errors
 from shop.api import nothing_here
 from shop.views import front_page
 
+# The busiest first: a request is matched against one pattern after the other.
 urlpatterns = [
+    path("api/v2/", include("shop.api")),
+    path("api/v1/", include("benchmarks.v1.urls")),
     path("", front_page, name="front-page"),
     path("", include("monitoring.urls")),
     path("accounts/", include("shop.accounts.urls")),
     path("admin/", admin.site.urls),
-    path("api/v1/", include("benchmarks.v1.urls")),
-    path("api/v2/", include("shop.api")),
+    # Browsers ask for it on pages that name no icon, such as the admin's.
+    path("favicon.ico", RedirectView.as_view(url=static("shop/icon.svg"))),
     re_path(r"^api(?:/.*)?$", nothing_here),
 ]
 

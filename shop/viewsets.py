@@ -6,7 +6,9 @@ before DRF's views are.
 
 from typing import Any, ClassVar
 
+from rest_framework.negotiation import BaseContentNegotiation
 from rest_framework.request import Request
+from rest_framework.utils.mediatypes import media_type_matches
 from rest_framework.viewsets import ViewSet
 
 from shop.accounts.models import User
@@ -20,6 +22,21 @@ def caller(request: Request) -> User:
     return request.user
 
 
+class OnlyJSON(BaseContentNegotiation):
+    """JSON is all there is, whatever is asked for; weighing the wishes costs and changes nothing."""
+
+    def select_parser(self, request: Request, parsers: Any) -> Any:
+        """Return the parser for the body's type, None where there is none."""
+        for parser in parsers:
+            if media_type_matches(parser.media_type, request.content_type):
+                return parser
+        return None
+
+    def select_renderer(self, request: Request, renderers: Any, format_suffix: Any = None) -> Any:
+        """Return the first renderer."""
+        return renderers[0], renderers[0].media_type
+
+
 class ShopViewSet(ViewSet):
     """Rights by action, and RateLimit headers.
 
@@ -28,6 +45,7 @@ class ShopViewSet(ViewSet):
     """
 
     permission_classes = (ByAction,)
+    content_negotiation_class = OnlyJSON
     rights: ClassVar[dict[str, str | bool | None]] = {}
 
     def finalize_response(self, request: Request, response: Any, *args: Any, **kwargs: Any) -> Any:

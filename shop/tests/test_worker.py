@@ -1,0 +1,71 @@
+"""A real Celery worker takes a job from the broker that is set."""
+
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+from django.conf import settings
+from django.db import connection
+
+from shop.celery import wake_worker
+from shop.jobs import queue
+from shop.jobs.models import Job
+
+
+@pytest.fixture
+def worker(tmp_path):
+    """Run a worker on the test's own database and on a queue of its own."""
+    name = str(connection.settings_dict["NAME"])
+    url = f"sqlite:///{name}"
+    if connection.vendor == "postgresql":
+        url = f"{settings.DATABASE_URL.rsplit('/', 1)[0]}/{name}"
+    process = subprocess.Popen(
+        [
+            *(sys.executable, "-m", "celery", "--quiet", "-A", "shop", "worker"),
+            *("--pool", "threads", "--concurrency", "1", "--without-mingle", "--without-gossip"),
+        ],
+        env={**os.environ, "DATABASE_URL": url, "DATA_DIR": str(settings.DATA_DIR)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    yield process
+    process.terminate()
+    process.wait(30)
+
+
+def wait_for(state, job_id):
+    for _ in range(600):
+        job = Job.objects.get(pk=job_id)
+        if job.state == state:
+            return job
+        time.sleep(0.1)
+    raise AssertionError(f"still {job.state}: {job.error}")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_worker_runs_what_is_enqueued(worker, monkeypatch):
+    monkeypatch.setattr(queue, "_wake", wake_worker)
+    job = queue.enqueue("shop.prune")
+    assert job is not None
+    done = wait_for("finished", job.pk)
+    assert done.attempts == 1
+    assert worker.poll() is None
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_broker_out_of_reach_costs_nothing_but_time(monkeypatch):
+    """The message can't be sent; the row stays and the sweep runs it."""
+    from shop.celery import app
+
+    def unreachable(*args, **kwargs):
+        raise OSError("connection refused")
+
+    monkeypatch.setattr(app.amqp, "send_task_message", unreachable)
+    monkeypatch.setattr(queue, "_wake", wake_worker)
+    job = queue.enqueue("shop.prune")
+    assert job is not None
+    assert Job.objects.get().state == "queued"
+    assert queue.sweep() == 1
+    assert Job.objects.get().state == "finished"

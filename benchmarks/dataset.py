@@ -1,0 +1,145 @@
+"""Filling an arena's database: products with stock, and people with tokens.
+
+Run as `python -m benchmarks.dataset --products 100000` in the arena's own
+environment; it prints the dataset as one line of JSON.
+"""
+
+import argparse
+import json
+import random
+import sys
+from dataclasses import asdict, dataclass
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from products.models import Category, Product
+
+CATEGORIES = 40
+STOCK = 100_000
+_BATCH = 500
+_WORDS_EN = [
+    "wireless",
+    "compact",
+    "silent",
+    "steel",
+    "classic",
+    "travel",
+    "studio",
+    "soft",
+    "bright",
+    "heavy",
+]
+_WORDS_KO = [
+    "무선",
+    "소형",
+    "저소음",
+    "강철",
+    "고급",
+    "휴대용",
+    "작업용",
+    "부드러운",
+    "밝은",
+    "대형",
+]
+_THINGS = (
+    ("keyboard", "키보드"),
+    ("mouse", "마우스"),
+    ("laptop", "노트북"),
+    ("camera", "카메라"),
+    ("speaker", "스피커"),
+    ("backpack", "가방"),
+    ("monitor", "모니터"),
+    ("desk lamp", "책상 조명"),
+)
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """What load needs to know of a filled database."""
+
+    # Products have the keys from first to last, without a gap.
+    first: int
+    last: int
+    tokens: list[str]
+
+    def to_json(self) -> str:
+        """Write it down for another process."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> "Dataset":
+        """Read it back."""
+        return cls(**json.loads(text))
+
+
+def fill(*, products: int, people: int) -> Dataset:
+    """Fill an empty, migrated database. The same arguments give the same products."""
+    from django.db import transaction
+
+    from products.categories import place_category
+    from products.models import Category, Product
+    from products.stock import receive_new
+    from shop.accounts.models import AccessToken, User
+
+    dice = random.Random(20240101)  # noqa: S311
+    categories = [
+        place_category(
+            category=Category(
+                key=f"bench-{n}", slug=f"bench-{n}", name_en=f"Category {n}", name_ko=f"분류 {n}"
+            ),
+            parent=None,
+        )
+        for n in range(CATEGORIES)
+    ]
+    keys: list[int] = []
+    for start in range(0, products, _BATCH):
+        with transaction.atomic():
+            made = Product.objects.bulk_create(
+                _product(number, dice, categories)
+                for number in range(start, min(start + _BATCH, products))
+            )
+            keys += [product.pk for product in made]
+            receive_new({product.pk: STOCK for product in made}, actor=None)
+    tokens = []
+    for number in range(people):
+        user = User.objects.create_user(f"bench-{number}", password=None)
+        tokens.append(AccessToken.issue(user)[1])
+    if len(keys) != keys[-1] - keys[0] + 1:
+        raise RuntimeError("The products' keys have gaps: was the database new?")
+    return Dataset(keys[0], keys[-1], tokens)
+
+
+def _product(number: int, dice: random.Random, categories: list["Category"]) -> "Product":
+    from products.models import Product
+
+    en, ko = dice.choice(_THINGS)
+    name = f"{dice.choice(_WORDS_KO)} {ko} {dice.choice(_WORDS_EN)} {en} {number}"
+    return Product(
+        sku=f"B-{number:07}",
+        name=name,
+        # About as long as a shop's own texts.
+        description=f"{name}. " + "A good thing at a fair price. 오래 쓰는 물건입니다. " * 6,
+        brand=f"Brand {number % 200}",
+        category=dice.choice(categories),
+        price=Decimal(dice.randrange(1, 2000) * 100),
+    )
+
+
+def main() -> None:
+    """Fill the database that the environment names."""
+    import os
+
+    import django
+
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--products", type=int, required=True)
+    parser.add_argument("--people", type=int, required=True)
+    options = parser.parse_args()
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "shop.settings")
+    django.setup()
+    sys.stdout.write(fill(products=options.products, people=options.people).to_json() + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,63 @@
+"""What v1 and v2 say of the same thing, in one form.
+
+The two write some names and numbers in their own ways. Before they are
+compared for speed, their answers must come to the same facts.
+"""
+
+import json
+from collections.abc import Mapping
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+Facts = dict[str, Any]
+
+_TIMES = ("created_at", "updated_at", "retired_at")
+
+
+def read_json(body: bytes) -> Any:
+    """Parse an answer with every fraction exact."""
+    return json.loads(body, parse_float=Decimal)
+
+
+def _times(answer: Mapping[str, Any]) -> Facts:
+    return {
+        name: datetime.fromisoformat(answer[name]) if answer[name] else None
+        for name in _TIMES
+        if name in answer
+    }
+
+
+def of_product(answer: Mapping[str, Any]) -> Facts:
+    """Return the facts of a product, by whichever version it was told."""
+    facts = {**answer, **_times(answer), "id": str(answer["id"]), "price": Decimal(answer["price"])}
+    if isinstance(category := answer["category"], Mapping):
+        facts["category"] = category["slug"]
+        facts["category_name"] = {
+            "en": category["name_en"],
+            "ko": category["name_ko"] or category["name_en"],
+        }
+    else:
+        facts.setdefault("category_name", None)
+    return facts
+
+
+def of_order(answer: Mapping[str, Any]) -> Facts:
+    """Return the facts of an order, by whichever version it was told."""
+    amounts = {name: Decimal(answer[name]) for name in ("items_total", "shipping_fee", "total")}
+    items = [
+        {
+            **item,
+            "product_id": str(item["product_id"]),
+            "price": Decimal(item["price"]),
+            "line_total": Decimal(item["line_total"]),
+        }
+        for item in answer["items"]
+    ]
+    return {**answer, **_times(answer), **amounts, "items": items}
+
+
+def of_product_list(answer: Mapping[str, Any]) -> Facts:
+    """Return the facts of a page of products."""
+    total = answer["total"] if "total" in answer else answer["count"]
+    return {"total": total, "results": [of_product(product) for product in answer["results"]]}

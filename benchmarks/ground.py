@@ -1,0 +1,584 @@
+"""The figures of the ground: the hop, the reads, the orders, many clients.
+
+Each row pits two ways against each other on one machine in one run. Server
+and load have cores of their own where there are two; the two ways alternate
+in windows after a warm-up, and ratios are taken pair by pair. Absolute
+figures are the machine's, ratios are the code's.
+"""
+
+import json
+import platform
+import random
+import re
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import version
+
+import django
+from django.db import connection
+
+from benchmarks import facts
+from benchmarks.arena import Arena, ArenaError, Server, get, on_cores
+from benchmarks.load import Load, Source, drive, request_bytes, with_query
+from benchmarks.stats import Spread, percentile, ratios
+
+ROWS = ("hop", "reads", "orders", "crowd")
+PEOPLE = 16
+# Pages are drawn from the first hundred: what an offset skips costs both
+# versions the same time in the database, and is no part of this comparison.
+PAGES = 100
+PER_PAGE = 20
+CROWD = 500
+_ADDRESS = {"street": "123 Main St", "city": "Seoul", "postal_code": "12345"}
+
+
+@dataclass(frozen=True)
+class Options:
+    """How much to measure; seconds."""
+
+    products: int = 100_000
+    window: float = 5.0
+    rounds: int = 5
+    warm_up: float = 2.0
+    crowd: float = 30.0
+    say: Callable[[str], None] = print
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One window."""
+
+    rate: float
+    # CPU time of the server process, microseconds an answer.
+    cpu: float
+    # Seconds.
+    p50: float
+    p99: float
+    errors: int
+    generator_share: float
+
+
+@dataclass
+class Side:
+    """One of two ways, with its windows."""
+
+    name: str
+    samples: list[Sample] = field(default_factory=list)
+
+    @property
+    def rates(self) -> list[float]:
+        """Answers a second, window by window."""
+        return [sample.rate for sample in self.samples]
+
+    @property
+    def cpu(self) -> list[float]:
+        """CPU microseconds an answer, window by window."""
+        return [sample.cpu for sample in self.samples]
+
+
+@dataclass(frozen=True)
+class Check:
+    """A figure with what it was to reach."""
+
+    what: str
+    figure: str
+    target: str
+    met: bool
+
+
+@dataclass
+class Report:
+    """All that was measured, as Markdown."""
+
+    sides: list[tuple[str, Side]] = field(default_factory=list)
+    checks: list[Check] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def markdown(self, environment: str) -> str:
+        """Write the tables."""
+        lines = [environment, ""]
+        if self.checks:
+            lines += ["| what | measured | to reach | |", "|---|---|---|---|"]
+            lines += [
+                f"| {c.what} | {c.figure} | {c.target} | {'yes' if c.met else 'no'} |"
+                for c in self.checks
+            ]
+            lines.append("")
+        lines += [
+            "| row | way | answers/s | server CPU, µs an answer | p50, ms | p99, ms | errors |",
+            "|---|---|--:|--:|--:|--:|--:|",
+        ]
+        for row, side in self.sides:
+            if not side.samples:
+                continue
+            p50 = Spread.of([sample.p50 * 1000 for sample in side.samples])
+            p99 = Spread.of([sample.p99 * 1000 for sample in side.samples])
+            errors = sum(sample.errors for sample in side.samples)
+            lines.append(
+                f"| {row} | {side.name} | {Spread.of(side.rates).text()} "
+                f"| {Spread.of(side.cpu).text()} | {p50.median:.1f} | {p99.median:.1f} "
+                f"| {errors} |"
+            )
+        if self.notes:
+            lines += ["", *(f"- {note}" for note in self.notes)]
+        return "\n".join(lines) + "\n"
+
+
+def environment_of(arena: Arena, options: Options) -> str:
+    """Return one paragraph on what was run where."""
+    vendor = connection.vendor
+    if vendor == "postgresql":
+        with connection.cursor() as cursor:
+            cursor.execute("SHOW server_version")
+            vendor = f"PostgreSQL {cursor.fetchone()[0]}"
+    else:
+        vendor = f"SQLite {sqlite3.sqlite_version}"
+    pinned = (
+        "the server on one core, load and database on the others"
+        if arena.server_cores
+        else "server and load on the same cores"
+    )
+    return (
+        f"Python {platform.python_version()}, Django {django.get_version()}, "
+        f"Daphne {version('daphne')}, {vendor}; {options.products:,} products; {pinned}. "
+        f"{options.rounds} alternating windows of {options.window:g} s after a warm-up of "
+        f"{options.warm_up:g} s; medians, with the lowest and the highest window."
+    )
+
+
+# --- Windows ---------------------------------------------------------------
+
+
+def measure(server: Server, sources: list[Source], seconds: float) -> tuple[Sample, Load]:
+    """Put load on a server for a while."""
+    before = server.usage()
+    load = drive(server.port, sources, seconds)
+    after = server.usage()
+    # Answers after the bell cost CPU time too.
+    answered = sum(load.statuses.values())
+    latencies = load.latencies or [0.0]
+    sample = Sample(
+        rate=load.rate,
+        cpu=(after.cpu - before.cpu) / answered * 1e6 if answered else 0.0,
+        p50=percentile(latencies, 0.5),
+        p99=percentile(latencies, 0.99),
+        errors=load.errors,
+        generator_share=load.generator_share,
+    )
+    return sample, load
+
+
+Way = tuple[Side, Server, Callable[[], list[Source]]]
+
+
+def alternate(ways: Sequence[Way], options: Options, report: Report) -> None:
+    """Warm every way up, then measure them in turns, each round in another order."""
+    for _side, server, sources in ways:
+        measure(server, sources(), options.warm_up)
+    busiest = 0.0
+    for number in range(options.rounds):
+        turn = list(ways)
+        if number % 2:
+            turn.reverse()
+        for side, server, sources in turn:
+            sample, load = measure(server, sources(), options.window)
+            side.samples.append(sample)
+            busiest = max(busiest, sample.generator_share)
+            options.say(f"  {side.name}: {sample.rate:,.0f}/s, {sample.cpu:,.0f} µs")
+            if load.errors:
+                report.notes.append(
+                    f"{side.name}: {dict(load.statuses)} {dict(load.broken)}".rstrip()
+                )
+    if busiest > 0.8:
+        report.notes.append(
+            f"The load generator used {busiest:.0%} of its core: "
+            "the server may be faster than shown."
+        )
+
+
+def _same(source: Source, clients: int) -> Callable[[], list[Source]]:
+    return lambda: [source] * clients
+
+
+def at_least(what: str, first: Side, second: Side, target: float, *, by_cpu: bool = False) -> Check:
+    """Compare `first` with `second` by rate, or by CPU time where that is what is steady."""
+    spread = ratios(second.cpu, first.cpu) if by_cpu else ratios(first.rates, second.rates)
+    return Check(what, f"{spread.text(2)} ×", f"≥ {target:g} ×", spread.median >= target)
+
+
+# --- Row 1: the hop --------------------------------------------------------
+
+
+def measure_hop(arena: Arena, options: Options, report: Report) -> None:
+    """Compare the hop with Django's own ASGI handler, one light view behind the same middleware.
+
+    On the shop's own stack and on the usual one: how often the stock handler
+    changes threads depends on which of the middleware is asynchronous too.
+    """
+    source = request_bytes("GET", "/plain")
+    for stack, module in (
+        ("the shop's middleware", "benchmarks.plain_settings"),
+        ("the usual middleware", "benchmarks.usual_settings"),
+    ):
+        with (
+            arena.server(DJANGO_SETTINGS_MODULE=module) as ours,
+            arena.server("benchmarks.stock_asgi:application", DJANGO_SETTINGS_MODULE=module) as its,
+        ):
+            if get(ours.port, "/plain") != get(its.port, "/plain"):
+                raise ArenaError("The two handlers answer differently.")
+            sides = Side(f"one hop, {stack}"), Side(f"stock ASGI handler, {stack}")
+            alternate(
+                [
+                    (sides[0], ours, _same(lambda: source, 64)),
+                    (sides[1], its, _same(lambda: source, 64)),
+                ],
+                options,
+                report,
+            )
+        report.sides += [("hop", side) for side in sides]
+        report.checks.append(at_least(f"one hop : stock ASGI handler, {stack}", *sides, 5))
+
+
+# --- Row 2: reads ----------------------------------------------------------
+
+
+def _any_of(requests: Sequence[bytes]) -> Source:
+    return lambda: random.choice(requests)  # noqa: S311
+
+
+def _detail(arena: Arena, api: str) -> Source:
+    first, last = arena.data.first, arena.data.last
+    return lambda: request_bytes(
+        "GET",
+        f"/api/{api}/products/{random.randint(first, last)}",  # noqa: S311
+    )
+
+
+def _lists(arena: Arena, api: str, pages: int = PAGES) -> Source:
+    """Return a source of pages; `page` is what both versions have."""
+    last = max(1, min(pages, (arena.data.last - arena.data.first + 1) // PER_PAGE))
+    return _any_of(
+        [
+            request_bytes("GET", with_query(f"/api/{api}/products", page=page))
+            for page in range(1, last + 1)
+        ]
+    )
+
+
+def check_facts(server: Server, arena: Arena) -> None:
+    """Make sure that both versions tell the same before their speed is compared.
+
+    Raises:
+        ArenaError: they don't.
+    """
+    middle = (arena.data.first + arena.data.last) // 2
+    pairs = [("?page=1", facts.of_product_list), ("?page=2", facts.of_product_list)]
+    pairs += [(f"/{pk}", facts.of_product) for pk in (arena.data.first, middle, arena.data.last)]
+    for rest, facts_of in pairs:
+        told = []
+        for api in ("v1", "v2"):
+            status, body = get(server.port, f"/api/{api}/products{rest}")
+            if status != 200:
+                raise ArenaError(f"/api/{api}/products{rest} answers {status}.")
+            told.append(facts_of(facts.read_json(body)))
+        if told[0] != told[1]:
+            raise ArenaError(f"v1 and v2 differ at /products{rest}.")
+
+
+def _next_pages(server: Server, cursor: str, per_page: int) -> Iterator[str]:
+    """Follow a list by its cursors; yields the target of each next page."""
+    target: str | None = with_query("/api/v2/products", per_page=per_page, cursor=cursor)
+    while target:
+        answer = facts.read_json(get(server.port, target)[1])
+        target = answer["next"]
+        if target:
+            yield target
+
+
+def deep_pages(server: Server, arena: Arena) -> list[str]:
+    """Walk nine tenths of the catalogue; return targets of the twenty pages after that."""
+    total = arena.data.last - arena.data.first + 1
+    target = ""
+    walk = _next_pages(server, "", 100)
+    for _step in range(total * 9 // 1000):
+        target = next(walk, target)
+    if not target:
+        raise ArenaError("Too few products for a deep page.")
+    cursor = re.search(r"cursor=([^&]+)", target)
+    if cursor is None:
+        raise ArenaError("A next page without a cursor.")
+    pages = []
+    for page in _next_pages(server, cursor[1], PER_PAGE):
+        pages.append(page)
+        if len(pages) == 20:
+            break
+    return pages
+
+
+def cache_reads(server: Server) -> tuple[float, float]:
+    """Return reads and hits of the server's cache so far."""
+    text = get(server.port, "/metrics")[1].decode()
+    found = []
+    for name in ("django_cache_get_total", "django_cache_get_hits_total"):
+        values = re.findall(rf"^{name}(?:{{[^}}]*}})? ([0-9.e+]+)$", text, re.MULTILINE)
+        found.append(sum(map(float, values)))
+    return found[0], found[1]
+
+
+def measure_reads(arena: Arena, options: Options, report: Report) -> None:
+    """Compare list and detail of v2 with those of v1 on one server, and a deep page with the first.
+
+    Products are drawn from the whole catalogue, so the cache of single
+    products hardly ever has the one that is asked for; lists are not cached.
+    """
+    with arena.server() as server:
+        check_facts(server, arena)
+        for clients in (16, 64):
+            for what, make in (("list of 20", _lists), ("detail", _detail)):
+                sides = (
+                    Side(f"v2 {what}, {clients} clients"),
+                    Side(f"v1 {what}, {clients} clients"),
+                )
+                before = cache_reads(server)
+                alternate(
+                    [
+                        (side, server, _same(make(arena, api), clients))
+                        for side, api in zip(sides, ("v2", "v1"), strict=True)
+                    ],
+                    options,
+                    report,
+                )
+                after = cache_reads(server)
+                if what == "detail" and after[0] > before[0]:
+                    share = (after[1] - before[1]) / (after[0] - before[0])
+                    report.notes.append(f"v2 {what}, {clients} clients: {share:.1%} cache hits.")
+                report.sides += [("reads", side) for side in sides]
+                report.checks.append(at_least(f"{what}, v2 : v1, {clients} clients", *sides, 3))
+        deep, first = Side("v2 deep page by cursor"), Side("v2 page 1")
+        deep_requests = [request_bytes("GET", page) for page in deep_pages(server, arena)]
+        first_request = request_bytes("GET", "/api/v2/products?page=1")
+        alternate(
+            [
+                (deep, server, _same(_any_of(deep_requests), 16)),
+                (first, server, _same(lambda: first_request, 16)),
+            ],
+            options,
+            report,
+        )
+        report.sides += [("reads", deep), ("reads", first)]
+        cost = ratios(first.rates, deep.rates)
+        report.checks.append(
+            Check(
+                "time of a deep page by cursor : page 1, 16 clients",
+                f"{cost.text(2)} ×",
+                "≤ 1.2 ×",
+                cost.median <= 1.2,
+            )
+        )
+
+
+# --- Row 3: orders ---------------------------------------------------------
+
+
+def order_body(products: Sequence[int]) -> bytes:
+    """Return the body of an order of one piece each."""
+    items = [{"product_id": str(pk), "quantity": 1} for pk in products]
+    return json.dumps({"items": items, "shipping_address": _ADDRESS}).encode()
+
+
+def _orders(arena: Arena, api: str, token: str) -> Source:
+    keys = range(arena.data.first, arena.data.last + 1)
+
+    def source() -> bytes:
+        body = order_body(random.sample(keys, 2))
+        return request_bytes("POST", f"/api/{api}/orders", token=token, body=body)
+
+    return source
+
+
+def _order_clients(arena: Arena, api: str, clients: int) -> list[Source]:
+    tokens = arena.data.tokens
+    return [_orders(arena, api, tokens[n % len(tokens)]) for n in range(clients)]
+
+
+def run_loop(arena: Arena, seconds: float, threads: int) -> Sample:
+    """Place orders without HTTP in a process on the server's core."""
+    with on_cores(arena.server_cores):
+        printed = arena.run(
+            ["-m", "benchmarks.order_loop", "--threads", str(threads)]
+            + ["--seconds", str(seconds)]
+            + ["--first", str(arena.data.first), "--last", str(arena.data.last)],
+            timeout=seconds + 120,
+        )
+    result: Mapping[str, float | list[str]] = json.loads(printed)
+    orders, cpu, errors = result["orders"], result["cpu"], result["errors"]
+    if isinstance(orders, list) or isinstance(cpu, list) or not isinstance(errors, list):
+        raise ArenaError(printed)
+    if errors or not orders:
+        raise ArenaError(f"The loop failed: {errors}")
+    return Sample(orders / seconds, cpu / orders * 1e6, threads * seconds / orders, 0, 0, 0)
+
+
+def measure_orders(arena: Arena, options: Options, report: Report) -> None:
+    """Compare orders over HTTP with the same transaction in a loop; v1 stands beside them."""
+    clients = 8
+    http = Side(f"v2 orders over HTTP, {clients} clients")
+    plain = Side(f"v1 orders over HTTP, {clients} clients")
+    loop = Side(f"place_order in a loop, {clients} threads")
+    with arena.server() as server:
+        for api in ("v1", "v2"):
+            measure(server, _order_clients(arena, api, clients), options.warm_up)
+        for number in range(options.rounds):
+            turn: list[Callable[[], None]] = [
+                lambda: http.samples.append(
+                    _measured(server, _order_clients(arena, "v2", clients), options, report)
+                ),
+                lambda: loop.samples.append(run_loop(arena, options.window, clients)),
+                lambda: plain.samples.append(
+                    _measured(server, _order_clients(arena, "v1", clients), options, report)
+                ),
+            ]
+            for step in turn if number % 2 == 0 else reversed(turn):
+                step()
+            for side in (http, loop, plain):
+                last = side.samples[-1]
+                options.say(f"  {side.name}: {last.rate:,.0f}/s, {last.cpu:,.0f} µs")
+    report.sides += [("orders", side) for side in (http, loop, plain)]
+    report.notes.append("The loop's p50 is its mean, and its CPU time that of its own process.")
+    share = ratios(http.rates, loop.rates)
+    rate = Spread.of(http.rates)
+    report.checks += [
+        Check("orders over HTTP : in a loop", f"{share.text(2)} ×", "≥ 0.6 ×", share.median >= 0.6),
+        Check("orders over HTTP", f"{rate.text()} /s", "≥ 150 /s", rate.median >= 150),
+    ]
+    check_ledger(arena)
+
+
+def _measured(server: Server, sources: list[Source], options: Options, report: Report) -> Sample:
+    sample, load = measure(server, sources, options.window)
+    if load.errors:
+        report.notes.append(f"Orders: {dict(load.statuses)} {dict(load.broken)}")
+    return sample
+
+
+def check_ledger(arena: Arena) -> None:
+    """Make sure that the load left no product whose stock is not the sum of its rows.
+
+    Raises:
+        ArenaError: there is one.
+    """
+    wrong = arena.run(["-c", _LEDGER]).strip()
+    if wrong != "0":
+        raise ArenaError(f"{wrong} products have another stock than their ledger.")
+
+
+_LEDGER = """
+import django
+django.setup()
+from django.db.models import F, Sum
+from products.models import Product
+summed = Product.objects.annotate(booked=Sum("movements__change"))
+print(summed.exclude(booked=F("stock_quantity")).count())
+"""
+
+
+# --- Row 4: a crowd --------------------------------------------------------
+
+
+class Watch(threading.Thread):
+    """Looks at the server and its database twice a second."""
+
+    def __init__(self, arena: Arena, server: Server) -> None:
+        super().__init__(daemon=True)
+        self._arena, self._server = arena, server
+        self._over = threading.Event()
+        self.connections: list[int] = []
+        self.rss: list[int] = []
+
+    def run(self) -> None:
+        """Sample until stopped."""
+        try:
+            while not self._over.wait(0.5):
+                self.rss.append(self._server.usage().rss)
+                if (connections := self._arena.database_connections()) is not None:
+                    self.connections.append(connections)
+        finally:
+            connection.close()
+
+    def stop(self) -> None:
+        """End sampling."""
+        self._over.set()
+        self.join(timeout=10)
+
+
+def _mixed(arena: Arena, token: str) -> Source:
+    """Return a buyer's source: of twenty requests eleven details, seven lists, two orders."""
+    detail, pages, order = (
+        _detail(arena, "v2"),
+        _lists(arena, "v2"),
+        _orders(arena, "v2", token),
+    )
+    kinds = [detail] * 11 + [pages] * 7 + [order] * 2
+    return lambda: random.choice(kinds)()  # noqa: S311
+
+
+def measure_crowd(arena: Arena, options: Options, report: Report) -> None:
+    """Let 500 clients in at once, with reads and orders mixed."""
+    tokens = arena.data.tokens
+    side = Side(f"{CROWD} clients, 90 % reads and 10 % orders, {options.crowd:g} s")
+    with arena.server() as server:
+        watch = Watch(arena, server)
+        watch.start()
+        try:
+            sources = [_mixed(arena, tokens[n % len(tokens)]) for n in range(CROWD)]
+            sample, load = measure(server, sources, options.crowd)
+        finally:
+            watch.stop()
+        side.samples.append(sample)
+        last_words = server.last_words() if load.errors else ""
+    check_ledger(arena)
+    report.sides.append(("crowd", side))
+    if load.errors:
+        report.notes.append(f"Crowd: {dict(load.statuses)} {dict(load.broken)} {last_words[-500:]}")
+    rss = max(watch.rss, default=0) / 1e6
+    report.checks += [
+        Check("500 clients: errors", str(load.errors), "0", load.errors == 0),
+        Check("500 clients: memory of the process", f"{rss:,.0f} MB", "< 200 MB", rss < 200),
+    ]
+    if watch.connections:
+        most = max(watch.connections)
+        report.checks.append(
+            Check("500 clients: database connections", str(most), "≤ 20", most <= 20)
+        )
+
+
+# --- All -------------------------------------------------------------------
+
+_MEASURES = {
+    "hop": measure_hop,
+    "reads": measure_reads,
+    "orders": measure_orders,
+    "crowd": measure_crowd,
+}
+
+
+def measure_ground(options: Options, rows: Sequence[str] = ROWS) -> str:
+    """Measure the rows in an arena of their own; return Markdown.
+
+    Raises:
+        ArenaError: something could not be set up, or answers were wrong.
+    """
+    report = Report()
+    started = time.monotonic()
+    options.say(f"filling a database with {options.products:,} products")
+    with Arena(products=options.products, people=PEOPLE) as arena:
+        options.say(f"  {time.monotonic() - started:,.0f} s")
+        environment = environment_of(arena, options)
+        with on_cores(arena.load_cores):
+            for row in rows:
+                options.say(row)
+                _MEASURES[row](arena, options, report)
+    return report.markdown(environment)

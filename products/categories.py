@@ -192,36 +192,31 @@ def _load(wanted: Mapping[str, CategoryRow], only_new: bool) -> CategoryReport:
         key: keys[category.parent_id] if category.parent_id else ""
         for key, category in known.items()
     }
-    if only_new:
-        rows = {key: row for key, row in wanted.items() if key not in known}
-        report.unchanged = len(wanted) - len(rows)
-    else:
-        rows = dict(wanted)
-    levels = _settle(rows, parents, report)
+    rows = {key: row for key, row in wanted.items() if not (only_new and key in known)}
+    report.unchanged = len(wanted) - len(rows)
+    tree = _settle(rows, parents, report)
     taken = {category.slug for category in known.values()}
     renamed: list[Category] = []
     # From the top down: whatever a node hangs below is in its final place.
-    for level in levels:
+    for level in _by_level(tree):
         new: list[Category] = []
-        for key in level:
-            row = rows.get(key)
-            if row is None:
-                continue
+        for row in (rows[key] for key in level if key in rows):
             parent = known[row.parent_key] if row.parent_key else None
-            if (category := known.get(key)) is None:
-                ancestors = [known[above].slug for above in _above(key, rows, parents)]
+            category = known.get(row.key)
+            if category is None:
+                ancestors = [known[key].slug for key in _above(row.key, tree)]
                 slug = next(slug for slug in slugs_for(row.name_en, ancestors) if slug not in taken)
                 taken.add(slug)
                 category = Category(
-                    key=key, slug=slug, name_en=row.name_en, name_ko=row.name_ko, parent=parent
+                    key=row.key, slug=slug, name_en=row.name_en, name_ko=row.name_ko, parent=parent
                 )
                 new.append(category)
-                known[key] = category
-                report.created += 1
+                known[row.key] = category
                 continue
-            moved = not category.path or category.parent_id != (parent.pk if parent else None)
+            parent_id = parent.pk if parent else None
+            moved = not category.path or category.parent_id != parent_id
             if moved:
-                _move(category.pk, parent.pk if parent else None)
+                _move(category.pk, parent_id)
             name_ko = row.name_ko or category.name_ko
             if (row.name_en, name_ko) != (category.name_en, category.name_ko):
                 category.name_en, category.name_ko = row.name_en, name_ko
@@ -231,6 +226,7 @@ def _load(wanted: Mapping[str, CategoryRow], only_new: bool) -> CategoryReport:
                 continue
             report.updated += 1
         _insert(new)
+        report.created += len(new)
     Category.objects.bulk_update(renamed, ["name_en", "name_ko"], batch_size=200)
     return report
 
@@ -250,16 +246,16 @@ def _insert(new: Sequence[Category]) -> None:
         )
 
 
-def _above(key: str, rows: Mapping[str, CategoryRow], parents: Mapping[str, str]) -> Iterator[str]:
+def _above(key: str, tree: Mapping[str, str]) -> Iterator[str]:
     """Yield the keys above one, the parent's first."""
-    while key := rows[key].parent_key if key in rows else parents[key]:
+    while key := tree[key]:
         yield key
 
 
 def _settle(
     rows: dict[str, CategoryRow], parents: Mapping[str, str], report: CategoryReport
-) -> list[list[str]]:
-    """Drop the rows that have no place in the tree; return the rest of it, level by level.
+) -> dict[str, str]:
+    """Drop the rows that have no place in the tree; return each key's parent in the rest of it.
 
     A row that is dropped leaves its category where the database has it, which
     may make room for the rows below, so each round drops only the culprits.
@@ -278,7 +274,7 @@ def _settle(
             deep = itertools.chain.from_iterable(levels[MAX_LEVELS:])
             culprits, code = [key for key in deep if key in rows], "too_deep"
         if not culprits:
-            return levels
+            return tree
         for key in culprits:
             report.misplaced.append((rows.pop(key), code))
         report.refused += len(culprits)

@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from products.categories import CategoryReport
-from products.importing import Report, import_catalogue, import_categories
+from products.importing.catalogue import Report, import_catalogue
+from products.importing.categories import import_categories
 
 _FOLDER = Path(__file__).resolve().parent / "demo"
 

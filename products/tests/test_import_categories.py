@@ -7,7 +7,8 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from products.demo_data import load_demo_catalogue
-from products.importing import Refusal, import_categories
+from products.importing.categories import import_categories
+from products.importing.reading import Refusal
 from products.models import Category, Product, StockMovement
 
 pytestmark = pytest.mark.django_db

@@ -8,7 +8,8 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from products.importing import COLUMNS, Refusal, import_catalogue
+from products.importing.catalogue import import_catalogue
+from products.importing.reading import COLUMNS, Refusal
 from shop.errors import ShopError
 
 _SHOWN = 20
@@ -22,7 +23,7 @@ def _amount(text: str) -> Decimal:
 
 
 class Command(BaseCommand):
-    """Import products; see `products.importing` for the rules."""
+    """Import products; see `products.importing.catalogue` for the rules."""
 
     help = (
         "Import products from CSV (.csv) and JSON Lines (.jsonl, .ndjson) files in UTF-8. "

@@ -5,7 +5,8 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from products.importing import Refusal, import_categories
+from products.importing.categories import import_categories
+from products.importing.reading import Refusal
 from shop.errors import ShopError
 
 

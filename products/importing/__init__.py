@@ -1,0 +1,1 @@
+"""Products and categories from files; `catalogue` and `categories` begin here."""

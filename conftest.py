@@ -121,6 +121,6 @@ def make_order(make_product: Callable[..., Product]) -> Callable[..., Order]:
             customer=customer,
             lines=[Line(product.pk, quantity) for product, quantity in wanted],
             address=ADDRESS,
-        )
+        ).order
 
     return make

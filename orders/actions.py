@@ -19,12 +19,14 @@ from monitoring import metrics
 from orders.models import Order, OrderItem
 from orders.states import MOVES, Status
 from products import stock
-from products.models import Product, Reason
+from products.catalogue import read_offers
+from products.models import Reason
 from shop.accounts.models import User
 from shop.db import in_transaction
 from shop.errors import ShopError
 from shop.events.record import record
 from shop.money import MAX_MINOR, from_minor, on_the_wire, to_minor
+from shop.prepared import insert
 
 
 class UnknownProducts(ShopError):
@@ -70,10 +72,15 @@ class _Moved(Exception):
     """A product changed between being read and being locked: begin again."""
 
 
-_Wanted = dict[int, tuple[str, str, Decimal, bool]]
+@dataclass(frozen=True)
+class Placed:
+    """A new order with its items."""
+
+    order: Order
+    items: list[OrderItem]
 
 
-def place_order(*, customer: User, lines: Sequence[Line], address: Mapping[str, str]) -> Order:
+def place_order(*, customer: User, lines: Sequence[Line], address: Mapping[str, str]) -> Placed:
     """Place an order and take its stock, all or nothing.
 
     `address` holds the text fields of an Order (street, city, postal_code
@@ -87,7 +94,7 @@ def place_order(*, customer: User, lines: Sequence[Line], address: Mapping[str, 
     for line in lines:
         quantities[line.product_id] = quantities.get(line.product_id, 0) + line.quantity
 
-    def work() -> Order:
+    def work() -> Placed:
         return _place(customer, lines, quantities, address)
 
     for _attempt in range(5):
@@ -103,30 +110,25 @@ def _place(
     lines: Sequence[Line],
     quantities: Mapping[int, int],
     address: Mapping[str, str],
-) -> Order:
-    found: _Wanted = {
-        pk: (name, sku or "", price, retired_at is not None)
-        for pk, name, sku, price, retired_at in Product.objects.filter(
-            pk__in=quantities
-        ).values_list("pk", "name", "sku", "price", "retired_at")
-    }
-    unknown = [str(pk) for pk in quantities if pk not in found or found[pk][3]]
+) -> Placed:
+    offers = read_offers(quantities)
+    unknown = [str(pk) for pk in quantities if pk not in offers or offers[pk].retired]
     if unknown:
         raise UnknownProducts(_("Some products are not on sale."), product_ids=unknown)
     changed = [
         {
             "product_id": str(line.product_id),
             "old_price": on_the_wire(line.price),
-            "new_price": on_the_wire(found[line.product_id][2]),
+            "new_price": on_the_wire(offers[line.product_id].price),
         }
         for line in lines
-        if line.price is not None and line.price != found[line.product_id][2]
+        if line.price is not None and line.price != offers[line.product_id].price
     ]
     if changed:
         raise PriceChanged(_("Some prices have changed."), items=changed)
 
     items_total = sum(
-        (found[pk][2] * quantity for pk, quantity in quantities.items()), start=Decimal(0)
+        (offers[pk].price * quantity for pk, quantity in quantities.items()), start=Decimal(0)
     )
     if items_total > from_minor(MAX_MINOR):
         raise AmountTooLarge(_("The order's total is too large."))
@@ -139,19 +141,20 @@ def _place(
         total=items_total + shipping_fee,
         **address,
     )
-    order.save(force_insert=True)
-    OrderItem.objects.bulk_create(
+    items = [
         OrderItem(
             order=order,
             product_id=pk,
-            product_name=found[pk][0],
-            sku=found[pk][1],
-            price=found[pk][2],
+            product_name=offers[pk].name,
+            sku=offers[pk].sku,
+            price=offers[pk].price,
             quantity=quantity,
-            line_total=found[pk][2] * quantity,
+            line_total=offers[pk].price * quantity,
         )
         for pk, quantity in quantities.items()
-    )
+    ]
+    insert([order])
+    insert(items)
     record(
         type="order.created",
         subject=order.subject,
@@ -160,9 +163,9 @@ def _place(
         data={"status": order.status},
     )
     locked = stock.take(quantities, order_id=order.pk, actor=customer)
-    if any(locked[pk].price != found[pk][2] or locked[pk].retired for pk in quantities):
+    if any(locked[pk].price != offers[pk].price or locked[pk].retired for pk in quantities):
         raise _Moved
-    return order
+    return Placed(order, items)
 
 
 def shipping_fee_for(items_total: Decimal) -> Decimal:

@@ -67,13 +67,14 @@ class OrderViewSet(ShopViewSet):
     def create(self, request: Request) -> HttpResponse:
         """Place an order and take its stock, all or nothing."""
         data = checked(OrderInput, request.data)
-        order = actions.place_order(
-            customer=caller(request),
+        customer = caller(request)
+        placed = actions.place_order(
+            customer=customer,
             lines=[actions.Line(**item) for item in data.pop("items")],
             address={**data.pop("shipping_address"), **data},
         )
-        location = f"/api/v2/orders/{order.pk}"
-        return json_response(_read(order.pk), 201, {"Location": location})
+        location = f"/api/v2/orders/{placed.order.pk}"
+        return json_response(reading.placed_json(placed, customer), 201, {"Location": location})
 
     @extend_schema(
         request=CancelInput,

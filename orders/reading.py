@@ -1,13 +1,16 @@
 """Reading orders as the API shows them, in few queries."""
 
 from collections.abc import Iterable
+from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
 from django.db.models import QuerySet
 
+from orders.actions import Placed
 from orders.models import Order, OrderItem
 from orders.states import Status, comes_next
+from shop.accounts.models import User
 from shop.events.models import Event
 from shop.money import on_the_wire
 from shop.rest import Order as ColumnOrder
@@ -51,22 +54,38 @@ SOURCE = Source(
 )
 
 
+_ITEM_COLUMNS = ("product_id", "product_name", "sku", "quantity", "price", "line_total")
+
+
 def _items_of(ids: Iterable[UUID]) -> dict[UUID, list[dict[str, Any]]]:
     items: dict[UUID, list[dict[str, Any]]] = {}
-    columns = ("order_id", "product_id", "product_name", "sku", "quantity", "price", "line_total")
-    rows = OrderItem.objects.filter(order__in=ids).order_by("pk").values_list(*columns)
-    for order_id, product_id, name, sku, quantity, price, line_total in rows:
-        items.setdefault(order_id, []).append(
-            {
-                "product_id": str(product_id),
-                "name": name,
-                "sku": sku,
-                "quantity": quantity,
-                "price": on_the_wire(price),
-                "line_total": on_the_wire(line_total),
-            }
-        )
+    rows = OrderItem.objects.filter(order__in=ids).order_by("pk")
+    for order_id, *values in rows.values_list("order_id", *_ITEM_COLUMNS):
+        items.setdefault(order_id, []).append(_item_json(*values))
     return items
+
+
+def _item_json(
+    product_id: int, name: str, sku: str, quantity: int, price: Decimal, line_total: Decimal
+) -> dict[str, Any]:
+    return {
+        "product_id": str(product_id),
+        "name": name,
+        "sku": sku,
+        "quantity": quantity,
+        "price": on_the_wire(price),
+        "line_total": on_the_wire(line_total),
+    }
+
+
+def placed_json(placed: Placed, customer: User) -> dict[str, Any]:
+    """Return an order that was placed just now, without asking the database for it again."""
+    row = {column: getattr(placed.order, column) for column in _COLUMNS if "__" not in column}
+    row["customer__username"] = customer.username
+    items = [
+        _item_json(*(getattr(item, column) for column in _ITEM_COLUMNS)) for item in placed.items
+    ]
+    return _as_json(row, items)
 
 
 def _as_json(row: dict[str, Any], items: list[dict[str, Any]]) -> dict[str, Any]:

@@ -7,6 +7,9 @@ products.freshness for what may be shown how long.
 
 import functools
 import time
+from collections.abc import Collection
+from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 from django.core.cache import cache
@@ -180,3 +183,30 @@ def category_children(parent: Category | None, depth: int) -> list[dict[str, Any
             by_pk[parent_id]["has_children"] = True
             by_pk[parent_id]["children"].append(node)
     return top
+
+
+@dataclass(frozen=True)
+class Offer:
+    """What a product is sold as just now."""
+
+    name: str
+    sku: str
+    price: Decimal
+    retired: bool
+
+
+@functools.lru_cache(maxsize=256)
+def _offers(number: int) -> Prepared:
+    return Prepared(
+        Product.objects.filter(pk__in=range(number))
+        .order_by()
+        .values_list("pk", "name", "sku", "price", "retired_at")
+    )
+
+
+def read_offers(ids: Collection[int]) -> dict[int, Offer]:
+    """Return what is known of these products; one query, from the database."""
+    return {
+        pk: Offer(name, sku or "", price, retired_at is not None)
+        for pk, name, sku, price, retired_at in _offers(len(ids)).fetch(*ids)
+    }

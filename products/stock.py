@@ -7,12 +7,14 @@ Every function here runs inside the caller's transaction, except `adjust`,
 which is a transaction of its own.
 """
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
 
 from django.db import connection
-from django.db.models import Case, F, IntegerField, OuterRef, Subquery, Sum, Value, When
+from django.db.models import OuterRef, Subquery, Sum
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
@@ -21,6 +23,7 @@ from products.models import Product, Reason, StockMovement
 from shop.accounts.models import User
 from shop.db import in_transaction
 from shop.errors import ShopError
+from shop.prepared import Prepared, insert
 
 # Sums stay within the database's 32 bits.
 MAX_STOCK = 2_000_000_000
@@ -50,6 +53,36 @@ class Locked:
     retired: bool
 
 
+@functools.lru_cache(maxsize=256)
+def _locking(number: int) -> Prepared:
+    """Lock so many products, in primary-key order."""
+    return Prepared(
+        Product.objects.filter(pk__in=range(number))
+        .order_by("pk")
+        .select_for_update(no_key=True)
+        .values_list("pk", "stock_quantity", "price", "retired_at")
+    )
+
+
+def _write(rows: list[tuple[int, int, int]]) -> None:
+    """Set stock and add to what was sold: rows of (product id, stock, sold), one statement.
+
+    By hand, since the ORM's way, a CASE with a branch a product, costs more to
+    build than all the rest of an order.
+    """
+    values = ", ".join(["(%s, %s, %s)"] * len(rows))
+    params: list[Any] = [connection.ops.adapt_datetimefield_value(timezone.now())]
+    for row in rows:
+        params.extend(row)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE products_product SET updated_at = %s, stock_quantity = new.column2,"  # noqa: S608
+            " sold_quantity = sold_quantity + new.column3"
+            f" FROM (VALUES {values}) AS new WHERE id = new.column1",
+            params,
+        )
+
+
 def _change(
     changes: Mapping[int, int],
     *,
@@ -71,10 +104,7 @@ def _change(
     ids = sorted(changes)
     locked = {
         pk: Locked(stock, price, retired_at is not None)
-        for pk, stock, price, retired_at in Product.objects.filter(pk__in=ids)
-        .order_by("pk")
-        .select_for_update(no_key=True)
-        .values_list("pk", "stock_quantity", "price", "retired_at")
+        for pk, stock, price, retired_at in _locking(len(ids)).fetch(*ids)
     }
     if len(locked) < len(ids):
         raise Product.DoesNotExist
@@ -92,30 +122,21 @@ def _change(
         raise InsufficientStock(_("There is not enough in stock."), items=short)
     if any(balance > MAX_STOCK for balance in after.values()):
         raise StockLimit(_("Stock can't grow beyond %d.") % MAX_STOCK)
-    values: dict[str, object] = {
-        "stock_quantity": Case(
-            *(When(pk=pk, then=Value(after[pk])) for pk in ids), output_field=IntegerField()
-        ),
-        "updated_at": timezone.now(),
-    }
-    if sold:
-        values["sold_quantity"] = F("sold_quantity") + Case(
-            *(When(pk=pk, then=Value(-changes[pk])) for pk in ids), output_field=IntegerField()
-        )
-    # Past ProductQuerySet.update, which would have everything read anew.
     freshness.forget_after_commit(ids)
-    super(type(Product.objects.all()), Product.objects.filter(pk__in=ids)).update(**values)
-    StockMovement.objects.bulk_create(
-        StockMovement(
-            product_id=pk,
-            change=changes[pk],
-            reason=reason,
-            balance_after=after[pk],
-            actor=actor,
-            order_id=order_id,
-            note=note,
-        )
-        for pk in ids
+    _write([(pk, after[pk], -changes[pk] if sold else 0) for pk in ids])
+    insert(
+        [
+            StockMovement(
+                product_id=pk,
+                change=changes[pk],
+                reason=reason,
+                balance_after=after[pk],
+                actor=actor,
+                order_id=order_id,
+                note=note,
+            )
+            for pk in ids
+        ]
     )
     return locked
 

@@ -23,7 +23,7 @@ def caller(request: Request) -> User:
 
 
 class OnlyJSON(BaseContentNegotiation):
-    """JSON is all there is, whatever is asked for; weighing the wishes costs and changes nothing."""
+    """JSON is all there is; weighing what the client would like costs and changes nothing."""
 
     def select_parser(self, request: Request, parsers: Any) -> Any:
         """Return the parser for the body's type, None where there is none."""

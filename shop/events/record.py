@@ -7,6 +7,7 @@ from django.db import connection
 from shop.accounts.models import User
 from shop.context import correlation_id
 from shop.events.models import Event
+from shop.prepared import insert
 
 
 def record(
@@ -25,7 +26,7 @@ def record(
     """
     if not connection.in_atomic_block:
         raise RuntimeError("An event is recorded in the transaction of the change it tells of.")
-    return Event.objects.create(
+    event = Event(
         type=type,
         subject=subject,
         sequence=sequence,
@@ -33,3 +34,5 @@ def record(
         data=data,
         correlation_id=correlation_id.get(),
     )
+    insert([event])
+    return event

@@ -30,7 +30,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, MutableMapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -46,6 +46,7 @@ from django.http import FileResponse, HttpResponse, HttpResponseBase, StreamingH
 from django.urls import set_script_prefix
 
 from shop.errors import problem_bytes
+from shop.threads import Threads, Turn
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -60,6 +61,9 @@ _BODY_IN_MEMORY = 64 * 1024
 # Bytes a second: a body that comes slower than this, after a first grace, is
 # somebody holding connections open.
 SLOWEST_BODY = 8 * 1024
+# Seconds. Most answers are there before, and spared the price of listening for
+# the client; where many wait longer, those that have gone must not be run.
+_LISTEN_AFTER = 0.2
 # What is given to the server at once: about what a socket takes.
 _CHUNK = 64 * 1024
 _FILE_BLOCK = 256 * 1024
@@ -142,7 +146,7 @@ class OneHop(base.BaseHandler):
         # still counts: its thread is not free.
         self._in_flight = 0
         self._streams = 0
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="request")
+        self._pool = Threads(threads, "request")
         self._stream_pool = ThreadPoolExecutor(stream_threads, thread_name_prefix="stream")
 
     # --- On the event loop -------------------------------------------------
@@ -172,24 +176,21 @@ class OneHop(base.BaseHandler):
 
     async def _read_body(self, scope: Scope, receive: Receive) -> BinaryIO:
         limit = self._body_max_bytes
-        # Without either header HTTP/1 has no body, and there is nothing to
-        # receive. Of other versions nothing is known before it is there.
+        # Without either header HTTP/1 has no body, and the empty one is there
+        # at once. Of other versions nothing is known beforehand.
         expected: int | None = 0 if scope.get("http_version", "")[:1] == "1" else None
         for name, value in scope["headers"]:
             if name == b"content-length" and value.isdigit():
                 expected = int(value)
             elif name == b"transfer-encoding":
                 expected = None
-        body: BinaryIO = BytesIO()
-        if expected == 0:
-            return body
-        too_large = _Refused(413, "request_too_large", f"The body is larger than {limit} bytes.")
         if expected is not None and expected > limit:
-            raise too_large
+            raise _too_large(limit)
+        body: BinaryIO = BytesIO()
         size = 0
         started = asyncio.get_running_loop().time()
         try:
-            async with asyncio.timeout(self._timeout) as patience:
+            async with asyncio.timeout(None if expected == 0 else self._timeout) as patience:
                 more = True
                 while more:
                     message = await receive()
@@ -200,10 +201,11 @@ class OneHop(base.BaseHandler):
                         body = _on_disk(body)
                     size += len(chunk)
                     if size > limit:
-                        raise too_large
+                        raise _too_large(limit)
                     body.write(chunk)
                     more = message.get("more_body", False)
-                    patience.reschedule(started + self._timeout + size / SLOWEST_BODY)
+                    if more:
+                        patience.reschedule(started + self._timeout + size / SLOWEST_BODY)
         except BaseException as error:
             body.close()
             if isinstance(error, TimeoutError):
@@ -214,63 +216,69 @@ class OneHop(base.BaseHandler):
 
     async def _answer(self, scope: Scope, body: BinaryIO, receive: Receive, send: Send) -> None:
         context = contextvars.copy_context()
-        work = self._pool.submit(context.run, self._run, scope, body)
-        waiting = asyncio.wrap_future(work)
+        turn = Turn(partial(context.run, self._run, scope, body))
+        self._pool.post(turn)
         self._in_flight += 1
-        waiting.add_done_callback(self._leave)
+        turn.when_over(self._leave)
         listener: asyncio.Future[None] | None = None
-        if self._in_flight > self._threads:
-            # It has to wait. (One that starts at once can't be stopped, and
-            # is spared the price of listening.)
-            listener = asyncio.ensure_future(_when_gone(receive, work.cancel))
+
+        def listen() -> "asyncio.Future[None]":
+            nonlocal listener
+            if listener is None:
+                listener = asyncio.ensure_future(_when_gone(receive, turn.cancel))
+            return listener
+
         answer: _Answer | None = None
         try:
-            answer = await self._wait_for(work, waiting)
+            answer = await self._wait_for(turn, listen)
             _bring_back(context)
             if answer.stream is None:
                 await _send_answer(send, answer)
             else:
-                listener = listener or asyncio.ensure_future(_when_gone(receive))
-                await self._send_stream(answer, context, listener, send)
+                await self._send_stream(answer, context, listen(), send)
         finally:
             if listener is not None:
                 listener.cancel()
             if answer is None or answer.stream is not None:
-                work.add_done_callback(partial(self._leave_nothing_open, context, body))
+                turn.when_over(partial(self._leave_nothing_open, context, body))
 
     def _leave(self, _: object) -> None:
         self._in_flight -= 1
 
-    async def _wait_for(
-        self, work: "Future[_Answer]", waiting: "asyncio.Future[_Answer]"
-    ) -> _Answer:
+    async def _wait_for(self, turn: "Turn[_Answer]", listen: Callable[[], object]) -> _Answer:
+        clock = asyncio.get_running_loop().time
+        began = clock()
         try:
-            await asyncio.wait((waiting,), timeout=self._timeout)
+            await turn.wait(began + min(_LISTEN_AFTER, self._timeout))
+            if not turn.over:
+                listen()
+                await turn.wait(began + self._timeout)
         except asyncio.CancelledError:
             # The server is shutting down, or has given a lost client up; it
             # does not say which. What has not begun is dropped, what runs is
             # finished. A second cancellation ends the waiting.
-            if work.cancel():
+            if turn.cancel():
                 raise _Refused(503, "shutting_down", "The server is shutting down.", 1) from None
-            await asyncio.wait((waiting,), timeout=self._shutdown_timeout)
-        if waiting.cancelled():
+            await turn.wait(clock() + self._shutdown_timeout)
+        if turn.cancelled:
             raise _Gone
-        if waiting.done():
-            return waiting.result()
-        if work.cancel():
+        if turn.over:
+            assert turn.result is not None  # _run raises nothing
+            return turn.result
+        if turn.cancel():
             raise _Refused(503, "overloaded", "No thread came free in time.", 1)
         logger.error("request timed out", extra={"timeout_s": self._timeout})
         raise _Refused(504, "timeout", "The request took too long.")
 
     def _leave_nothing_open(
-        self, context: contextvars.Context, body: BinaryIO, work: "Future[_Answer]"
+        self, context: contextvars.Context, body: BinaryIO, answer: _Answer | None
     ) -> None:
-        if work.cancelled():
+        if answer is None:
             body.close()
-        elif (stream := work.result().stream) is not None:
+        elif answer.stream is not None:
             # Never on the event loop: what closes is the view's code. A copy,
             # as a thread may still be in the context itself.
-            self._pool.submit(context.copy().run, _close, stream)
+            self._pool.post(Turn(partial(context.copy().run, _close, answer.stream)))
 
     async def _send_stream(
         self,
@@ -371,12 +379,15 @@ class OneHop(base.BaseHandler):
         self, stream: StreamingHttpResponse, context: contextvars.Context
     ) -> AsyncGenerator[bytes, None]:
         blocks = iter(cast(Iterator[bytes], stream))
-
-        def read() -> bytes:
-            return context.run(next, blocks, b"")
-
-        while block := await asyncio.get_running_loop().run_in_executor(self._pool, read):
-            yield block
+        while True:
+            turn = Turn(partial(context.run, next, blocks, b""))
+            self._pool.post(turn)
+            await turn.wait()
+            if turn.error is not None:
+                raise turn.error
+            if not turn.result:
+                return
+            yield turn.result
 
     # --- In a thread of the pool -------------------------------------------
 
@@ -519,6 +530,10 @@ def _is_file(stream: StreamingHttpResponse) -> bool:
     return getattr(stream, "file_to_stream", None) is not None
 
 
+def _too_large(limit: int) -> _Refused:
+    return _Refused(413, "request_too_large", f"The body is larger than {limit} bytes.")
+
+
 def _on_disk(body: BinaryIO) -> BinaryIO:
     file = cast(BinaryIO, tempfile.TemporaryFile())  # noqa: SIM115
     file.write(cast(BytesIO, body).getbuffer())
@@ -546,7 +561,7 @@ def _bring_back(context: contextvars.Context) -> None:
             variable.set(value)
 
 
-async def _when_gone(receive: Receive, then: Callable[[], object] = lambda: None) -> None:
+async def _when_gone(receive: Receive, then: Callable[[], object]) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
     then()

@@ -89,7 +89,7 @@ class Command(BaseCommand):
         celery = ["celery", "--quiet", "-A", "shop"]
         worker = [*celery, "worker", "-l", "WARNING", "--without-gossip"]
         commands = {
-            "web": ["daphne", "-v", "0", "-b", host, "-p", str(port), "shop.asgi:application"],
+            "web": ["shop.daphne", "-b", host, "-p", str(port)],
             # Threads: the embedded jobs are few, and each process costs memory.
             "worker": [*worker, "--without-mingle", "--pool", "threads", "--concurrency", "2"],
             "beat": [*celery, "beat", "-l", "WARNING", "--pidfile="],

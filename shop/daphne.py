@@ -1,0 +1,188 @@
+"""Daphne with flow control, a bound on bodies and an end in good order.
+
+What Daphne 4.2 lacks, and the hop relies on:
+
+- `send` waits while the socket takes nothing, so a slow client holds back its
+  answer instead of piling it up in memory;
+- query and body are parsed once, by Django;
+- of a body over BODY_MAX_BYTES nothing is kept (the hop answers 413 when it
+  has passed by), and one that comes too slowly is cut off;
+- an error in the middle of an answer breaks the connection off (Daphne's own
+  checker dies of it and cleans up nothing from then on);
+- at shutdown it stops listening, asks what runs to finish, and ends when the
+  last bytes are out (Daphne raises KeyError if a request is still arriving,
+  and everything that runs is lost).
+
+`daphne shop.asgi:application` and `python -m shop.daphne` both get it.
+"""
+
+import asyncio
+import sys
+import time
+from typing import Any, cast
+
+import daphne.server
+from daphne.cli import CommandLineInterface
+from daphne.http_protocol import HTTPFactory, WebRequest
+from django.conf import settings
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred
+
+from shop.server import SLOWEST_BODY
+
+# Seconds that the last bytes of the answers get at shutdown.
+_FLUSH = 5.0
+
+
+class Request(WebRequest):
+    """One request; also the producer that its connection pauses and resumes."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._began = time.time()
+        self._received = 0
+        self._keep = settings.BODY_MAX_BYTES + 1
+        self._room: asyncio.Future[None] | None = None
+
+    # The body, while it arrives.
+
+    def gotLength(self, length: int | None) -> None:
+        """Know how long the body will be."""
+        if length is not None and length >= self._keep:
+            # The header alone will have it refused.
+            length = self._keep = 0
+        super().gotLength(length)
+
+    def handleContentChunk(self, data: bytes) -> None:
+        """Keep no more than what it takes to see that it is too much."""
+        self._received += len(data)
+        super().handleContentChunk(data[: max(0, self._keep - self.content.tell())])
+
+    def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
+        """Go on to the application, which reads query and body itself.
+
+        Twisted would parse both here first, multipart bodies included.
+        """
+        self.content.seek(0)
+        self.method, self.uri, self.clientproto = command, path, version
+        self.path = path.partition(b"?")[0]
+        self.args = {}
+        self.process()
+
+    def check_timeouts(self) -> None:
+        """Cut off who takes too long to say what he wants; called every two seconds."""
+        allowed = settings.REQUEST_TIMEOUT + self._received / SLOWEST_BODY
+        if not hasattr(self, "request_start") and time.time() - self._began > allowed:
+            self.transport.abortConnection()
+        super().check_timeouts()
+
+    # The answer, on its way out.
+
+    def handle_reply(self, message: dict[str, Any]) -> None:
+        """Pass on one message of the application."""
+        if message.get("more_body") and not self.finished and self.channel and not self.producer:
+            self.registerProducer(self, True)
+            if self.channel._waitingForTransport:
+                self.pauseProducing()
+        super().handle_reply(message)
+
+    async def room(self) -> None:
+        """Wait until the connection takes more."""
+        if self._room is not None:
+            await self._room
+
+    def pauseProducing(self) -> None:
+        """The connection's buffer is full."""
+        if self._room is None:
+            self._room = asyncio.get_event_loop().create_future()
+
+    def resumeProducing(self) -> None:
+        """The buffer is empty, or there is no connection any more."""
+        if self._room is not None:
+            if not self._room.done():
+                self._room.set_result(None)
+            self._room = None
+
+    stopProducing = resumeProducing
+
+    def finish(self) -> None:
+        """End the answer."""
+        if self.producer:
+            self.unregisterProducer()
+        super().finish()
+
+    def connectionLost(self, reason: Any) -> None:
+        """The client has gone."""
+        self.resumeProducing()
+        super().connectionLost(reason)
+
+    def handle_exception(self, exception: BaseException) -> None:
+        """The application has failed."""
+        if self._response_started:
+            self.transport.abortConnection()
+        else:
+            super().handle_exception(exception)
+
+
+class Factory(HTTPFactory):
+    """Makes connections whose requests are ours."""
+
+    def buildProtocol(self, addr: Any) -> Any:
+        """Return the protocol of a new connection."""
+        protocol = super().buildProtocol(addr)
+        protocol.requestFactory = Request
+        return protocol
+
+
+class Server(daphne.server.Server):
+    """Waits for room after each chunk, and ends in good order."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._ports: list[Any] = []
+
+    def listen_success(self, port: Any) -> None:
+        """Remember what is to be closed at the end."""
+        self._ports.append(port)
+        super().listen_success(port)
+
+    async def handle_reply(self, protocol: Any, message: dict[str, Any]) -> None:
+        """Send one message; returns when there is room for the next."""
+        await super().handle_reply(protocol, message)
+        if isinstance(protocol, Request):
+            await protocol.room()
+
+    def kill_all_applications(self) -> Any:
+        """Called once, before the reactor ends; it waits for what this returns."""
+        return Deferred.fromFuture(asyncio.ensure_future(self._finish()))
+
+    async def _finish(self) -> None:
+        for port in self._ports:
+            port.stopListening()
+        # Connections that are still open may bring new requests meanwhile.
+        while running := [
+            task
+            for details in self.connections.values()
+            if (task := details.get("application_instance")) and not task.done()
+        ]:
+            for task in running:
+                task.cancel()
+            await asyncio.wait(running)
+        deadline = time.monotonic() + _FLUSH
+        while cast(Any, reactor).getWriters() and time.monotonic() < deadline:
+            await asyncio.sleep(0.02)
+
+
+def install() -> None:
+    """Have Daphne's command line start this server."""
+    daphne.server.HTTPFactory = Factory
+    CommandLineInterface.server_class = Server
+
+
+def main() -> None:
+    """Run `daphne` with the shop's application and without its access log."""
+    CommandLineInterface().run(["--verbosity", "0", *sys.argv[1:], "shop.asgi:application"])
+
+
+if __name__ == "__main__":
+    main()

@@ -66,7 +66,7 @@ class Request(WebRequest):
         self.content.seek(0)
         self.method, self.uri, self.clientproto = command, path, version
         self.path = path.partition(b"?")[0]
-        self.args = {}
+        self.args: dict[bytes, list[bytes]] = {}
         self.process()
 
     def check_timeouts(self) -> None:

@@ -45,7 +45,7 @@ class Prepared:
             params = (*self._params[: -len(last)], *last)
         with connection.cursor() as cursor:
             cursor.execute(sql, params)
-            rows = cursor.fetchall()
+            rows: list[Row] = cursor.fetchall()
         if not self._converters:
             return rows
         return [self._convert(row) for row in rows]
@@ -80,7 +80,7 @@ def insert(objects: Sequence[Model]) -> None:
         for field in fields
     ]
     row = f"({', '.join(['%s'] * len(fields))})"
-    columns = ", ".join(connection.ops.quote_name(field.column) for field in fields)
+    columns = ", ".join(connection.ops.quote_name(str(field.column)) for field in fields)
     table = connection.ops.quote_name(meta.db_table)
     rows = ", ".join([row] * len(objects))
     with connection.cursor() as cursor:

@@ -389,7 +389,8 @@ def _cursor_page(request: Request, query: Mapping[str, Any], rows: Rows, source:
     order = source.orders[name]
     columns = ["pk"] if order.column == "pk" else [order.column, "pk"]
     fields: list[Any] = [_field_of(source.model, column) for column in columns]
-    backwards, values = False, []
+    backwards = False
+    values: list[Any] = []
     if cursor:
         backwards, values = _decode_cursor(cursor, name, [_python_type(field) for field in fields])
     direction = Order(order.column, order.descending != backwards)

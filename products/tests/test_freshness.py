@@ -81,9 +81,7 @@ def test_an_old_entry_is_not_believed_even_without_a_write_of_ours(make_product,
     import time
 
     product = make_product(price=1000)
-    cache.set(
-        f"product:1:{product.pk}", (time.time() - freshness.MAX_AGE, b'{"price":500}'), 60
-    )
+    cache.set(f"product:1:{product.pk}", (time.time() - freshness.MAX_AGE, b'{"price":500}'), 60)
     assert price(product.pk) == 1000
 
 

@@ -28,7 +28,7 @@ def _counting(cursor_class: type[Any], alias: str, vendor: str) -> type[Any]:
     def failed(error: BaseException) -> None:
         errors_total.labels(alias=alias, vendor=vendor, type=type(error).__name__).inc()
 
-    class CountingCursor(cursor_class):  # type: ignore[misc]
+    class CountingCursor(cursor_class):
         def execute(self, *args: Any, **kwargs: Any) -> Any:
             executes.inc()
             started = time.perf_counter()

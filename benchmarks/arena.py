@@ -169,7 +169,7 @@ class Arena:
     def _prepare(self) -> None:
         url = ""
         if connection.vendor == "postgresql":
-            with connection.cursor() as cursor:
+            with connection._nodb_cursor() as cursor:
                 cursor.execute(f'CREATE DATABASE "{self._name}"')
             url = url_with_name(settings.DATABASE_URL, self._name)
         self.environment = {
@@ -194,7 +194,7 @@ class Arena:
 
     def _clear(self) -> None:
         if connection.vendor == "postgresql":
-            with connection.cursor() as cursor:
+            with connection._nodb_cursor() as cursor:
                 cursor.execute(f'DROP DATABASE IF EXISTS "{self._name}" WITH (FORCE)')
         shutil.rmtree(self._folder, ignore_errors=True)
 

@@ -66,7 +66,9 @@ class ProductViewSet(ShopViewSet):
         """Products on sale, filtered, by page or by cursor."""
         query = read_product_query(request)
         rows, key = filter_products(query)
-        window = paginate(request, query, rows, catalogue.list_source(key))
+        window = paginate(
+            request, query, rows, catalogue.list_source(key, of_stock=bool(query.get("in_stock")))
+        )
         results = [catalogue.as_json(row) for row in window.rows]
         return json_response({"results": results, **window.envelope})
 

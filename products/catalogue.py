@@ -57,7 +57,7 @@ _PREPARED_LISTS = 1000
 _lists: dict[tuple[str, ...], Prepared] = {}
 
 
-def list_source(key: str) -> Source:
+def list_source(key: str, *, of_stock: bool) -> Source:
     """Return how a list of products is read; `key` names its filters with their values."""
 
     def fetch(wanted: Slice) -> list[Row]:
@@ -69,7 +69,9 @@ def list_source(key: str) -> Source:
             prepared = _lists[shape] = Prepared(wanted.rows().values_list(*_COLUMNS))
         return prepared.fetch(*wanted.last, limit=wanted.limit, offset=wanted.offset)
 
-    return Source(Product, ORDERS, fetch, value_of, lambda rows: count_products(rows, key))
+    return Source(
+        Product, ORDERS, fetch, value_of, lambda rows: count_products(rows, key, of_stock=of_stock)
+    )
 
 
 def value_of(row: Row, column: str) -> Any:
@@ -132,17 +134,17 @@ def read_product(pk: int) -> bytes:
     return body
 
 
-def count_products(rows: Rows, key: str) -> int:
+def count_products(rows: Rows, key: str, *, of_stock: bool) -> int:
     """Count what `rows` builds, at most once in `freshness.MAX_AGE` seconds for each `key`.
 
-    `key` names the filters. Counting a hundred thousand rows costs as much as
+    `key` names the filters, `of_stock` says whether stock is among them. Counting a hundred thousand rows costs as much as
     ten pages of them.
     """
     key = f"products:count:1:{key}"
     usable = not connection.in_atomic_block
     if usable:
         cached = cache.get(key)
-        if cached is not None and freshness.is_fresh_for_lists(cached[0]):
+        if cached is not None and freshness.is_fresh_count(cached[0], of_stock=of_stock):
             return int(cached[1])
     read_at = time.time()
     total = rows().count()

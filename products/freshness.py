@@ -23,12 +23,17 @@ _lock = threading.Lock()
 _written: OrderedDict[int, float] = OrderedDict()
 _all_written = 0.0
 _any_written = 0.0
+_stock_written = 0.0
 
 
-def forget_after_commit(ids: Iterable[int]) -> None:
-    """Have these products, and every count, read anew once the transaction is committed."""
+def forget_after_commit(ids: Iterable[int], *, stock_only: bool = False) -> None:
+    """Have these products read anew once the transaction is committed.
+
+    Every count is too, or with `stock_only` those that depend on stock: a
+    sale must not have the whole catalogue counted again.
+    """
     known = list(ids)
-    transaction.on_commit(lambda: _forget(known))
+    transaction.on_commit(lambda: _forget(known, stock_only))
 
 
 def forget_all_after_commit() -> None:
@@ -36,9 +41,12 @@ def forget_all_after_commit() -> None:
     transaction.on_commit(_forget_all)
 
 
-def _forget(ids: list[int]) -> None:
-    global _any_written
-    _any_written = now = time.time()
+def _forget(ids: list[int], stock_only: bool) -> None:
+    global _any_written, _stock_written
+    now = time.time()
+    _stock_written = now
+    if not stock_only:
+        _any_written = now
     with _lock:
         for pk in ids:
             _written.pop(pk, None)
@@ -64,6 +72,10 @@ def is_fresh(pk: int, read_at: float) -> bool:
     )
 
 
-def is_fresh_for_lists(read_at: float) -> bool:
-    """Whether a count or a list read at `read_at` (Unix seconds) may be shown now."""
-    return -1 < time.time() - read_at < MAX_AGE and read_at > max(_all_written, _any_written)
+def is_fresh_count(read_at: float, *, of_stock: bool) -> bool:
+    """Whether a count made at `read_at` (Unix seconds) may be shown now.
+
+    `of_stock` says whether it depends on what is in stock.
+    """
+    written = max(_all_written, _any_written, _stock_written if of_stock else 0.0)
+    return -1 < time.time() - read_at < MAX_AGE and read_at > written

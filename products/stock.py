@@ -122,7 +122,7 @@ def _change(
         raise InsufficientStock(_("There is not enough in stock."), items=short)
     if any(balance > MAX_STOCK for balance in after.values()):
         raise StockLimit(_("Stock can't grow beyond %d.") % MAX_STOCK)
-    freshness.forget_after_commit(ids)
+    freshness.forget_after_commit(ids, stock_only=True)
     _write([(pk, after[pk], -changes[pk] if sold else 0) for pk in ids])
     insert(
         [

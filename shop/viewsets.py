@@ -48,6 +48,13 @@ class ShopViewSet(ViewSet):
     content_negotiation_class = OnlyJSON
     rights: ClassVar[dict[str, str | bool | None]] = {}
 
+    @property
+    def default_response_headers(self) -> dict[str, str]:
+        """Name the allowed methods where HTTP asks for it, not in every answer."""
+        if self.request.method == "OPTIONS" or self.action is None:
+            return {"Allow": ", ".join(self.allowed_methods)}
+        return {}
+
     def finalize_response(self, request: Request, response: Any, *args: Any, **kwargs: Any) -> Any:
         """Copy the throttle's figures into the answer."""
         response = super().finalize_response(request, response, *args, **kwargs)

@@ -114,3 +114,25 @@ def test_a_new_product_is_counted_at_once(make_product, client_of):
     assert client_of(None).get("/api/v2/products").json()["total"] == 1
     make_product()
     assert client_of(None).get("/api/v2/products").json()["total"] == 2
+
+
+def test_a_sale_has_only_stock_counted_again(
+    make_product, make_order, alice, client_of, monkeypatch
+):
+    monkeypatch.setattr(freshness, "MAX_AGE", 3600)
+    monkeypatch.setattr(cache, "set", lambda key, value, timeout: original(key, value, 3600))
+    counted = []
+    real = catalogue.count_products
+
+    def count(rows, key, *, of_stock):
+        return real(lambda: counted.append(key) or rows(), key, of_stock=of_stock)
+
+    monkeypatch.setattr(catalogue, "count_products", count)
+    product = make_product(stock=1)
+    client = client_of(None)
+    urls = ["/api/v2/products?per_page=1", "/api/v2/products?per_page=1&in_stock=true"]
+    assert [client.get(url).json()["total"] for url in urls] == [1, 1]
+    make_order(alice, (product, 1))
+    assert [client.get(url).json()["total"] for url in urls] == [1, 0]
+    # What is in stock was counted anew at once, all that is on sale was not.
+    assert len(counted) == 3

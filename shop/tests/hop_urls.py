@@ -11,6 +11,7 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from contextvars import ContextVar
 from pathlib import Path
+from uuid import uuid4
 
 from django.core.files.uploadedfile import UploadedFile
 from django.db import connection
@@ -103,11 +104,18 @@ def variables(request: HttpRequest) -> HttpResponse:
     return HttpResponse(f"{found} {variable.get()}")
 
 
+def _open() -> Path:
+    name = f"open-{uuid4()}"
+    mark(name)
+    return Path(os.environ["HOP_MARKS"]) / name
+
+
 class Watched:
     """An iterator like a view's generator, which tells when it is closed, and where."""
 
     def __init__(self, chunks: Iterator[bytes]) -> None:
         self.chunks = chunks
+        self.open = _open()
 
     def __iter__(self) -> Iterator[bytes]:
         return self
@@ -117,6 +125,7 @@ class Watched:
 
     def close(self) -> None:
         mark("closed", threading.current_thread().name)
+        self.open.unlink()
 
 
 def stream(request: HttpRequest) -> StreamingHttpResponse:
@@ -169,6 +178,7 @@ def stream_async(request: HttpRequest) -> StreamingHttpResponse:
     count = int(request.GET.get("count", 3))
 
     async def chunks() -> AsyncIterator[bytes]:
+        is_open = _open()
         try:
             for _ in range(count):
                 yield b"chunk"
@@ -177,6 +187,7 @@ def stream_async(request: HttpRequest) -> StreamingHttpResponse:
                 await asyncio.Event().wait()
         finally:
             mark("closed")
+            is_open.unlink()
 
     return StreamingHttpResponse(chunks())
 

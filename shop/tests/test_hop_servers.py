@@ -144,12 +144,13 @@ def shared(request: Any, tmp_path_factory: Any) -> Iterator[Served]:
 
 
 @pytest.fixture
-def server(shared: Served, monkeypatch: pytest.MonkeyPatch) -> Served:
-    """The shared process, with no marks."""
+def server(shared: Served, monkeypatch: pytest.MonkeyPatch) -> Iterator[Served]:
+    """The shared process, with no marks and no streams of the tests before."""
+    monkeypatch.setenv("HOP_MARKS", str(shared.marks))
+    yield shared
+    until(lambda: not list(shared.marks.glob("open-*")))
     for one in shared.marks.iterdir():
         one.unlink()
-    monkeypatch.setenv("HOP_MARKS", str(shared.marks))
-    return shared
 
 
 @pytest.fixture(params=list(COMMANDS))

@@ -137,8 +137,8 @@ def read_product(pk: int) -> bytes:
 def count_products(rows: Rows, key: str, *, of_stock: bool) -> int:
     """Count what `rows` builds, at most once in `freshness.MAX_AGE` seconds for each `key`.
 
-    `key` names the filters, `of_stock` says whether stock is among them. Counting a hundred thousand rows costs as much as
-    ten pages of them.
+    `key` names the filters, `of_stock` says whether stock is among them.
+    Counting a hundred thousand rows costs as much as ten pages of them.
     """
     key = f"products:count:1:{key}"
     usable = not connection.in_atomic_block

@@ -1,13 +1,11 @@
 """The whole URL map."""
 
 from django.contrib import admin
-from django.templatetags.static import static
 from django.urls import include, path, re_path
-from django.views.generic import RedirectView
 
 from shop import errors
 from shop.api import nothing_here
-from shop.views import front_page
+from shop.views import front_page, icon
 
 # The busiest first: a request is matched against one pattern after the other.
 urlpatterns = [
@@ -18,7 +16,7 @@ urlpatterns = [
     path("accounts/", include("shop.accounts.urls")),
     path("admin/", admin.site.urls),
     # Browsers ask for it on pages that name no icon, such as the admin's.
-    path("favicon.ico", RedirectView.as_view(url=static("shop/icon.svg"))),
+    path("favicon.ico", icon),
     re_path(r"^api(?:/.*)?$", nothing_here),
 ]
 

@@ -26,8 +26,8 @@ def hop(*, middleware: tuple[str, ...] = (), **options: Any) -> Iterator[OneHop]
         "threads": 2,
         "queue": 10,
         # Longer than a test waits for anything.
-        "timeout": 100 * PATIENCE,
-        "shutdown_timeout": 100 * PATIENCE,
+        "timeout": 3 * PATIENCE,
+        "shutdown_timeout": 3 * PATIENCE,
         "stream_threads": 2,
         "stream_max_bytes": 0,
         "body_max_bytes": 1_000_000,

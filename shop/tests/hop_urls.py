@@ -5,6 +5,7 @@ views serve tests in this process and tests against a real server.
 """
 
 import asyncio
+import io
 import os
 import threading
 import time
@@ -197,6 +198,25 @@ def file(request: HttpRequest) -> FileResponse:
     return FileResponse(open(os.environ["HOP_FILE"], "rb"))
 
 
+class Unreadable(io.RawIOBase):
+    """A file on a disk that fails after some blocks."""
+
+    def __init__(self, blocks: int) -> None:
+        super().__init__()
+        self.blocks = blocks
+
+    def read(self, size: int = -1) -> bytes:
+        self.blocks -= 1
+        if self.blocks < 0:
+            raise OSError("the disk's trouble")
+        return b"block"
+
+
+def file_fails(request: HttpRequest) -> FileResponse:
+    """A file that can't be read to its end."""
+    return FileResponse(Unreadable(int(request.GET["blocks"])))
+
+
 def not_modified(request: HttpRequest) -> StreamingHttpResponse:
     """What WhiteNoise answers when the browser has the file already."""
     return StreamingHttpResponse(Watched(iter([b"never sent"])), status=304)
@@ -255,6 +275,7 @@ urlpatterns = [
     path("stream-exit", stream_exit),
     path("stream-async", stream_async),
     path("file", file),
+    path("file-fails", file_fails),
     path("not-modified", not_modified),
     path("leave", leave),
     path("interrupt", interrupt),

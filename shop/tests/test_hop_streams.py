@@ -126,6 +126,19 @@ def test_a_file_is_no_stream_and_has_no_limit(
     assert call.complete
 
 
+def test_a_file_that_fails_is_an_error_or_broken_off(caplog: Any):
+    with hop() as app:
+        at_once = Call("/file-fails?blocks=0")
+        run(at_once.answer(app))
+        assert at_once.status == 500
+        later = Call("/file-fails?blocks=2")
+        with pytest.raises(BrokenStream):
+            run(later.answer(app))
+    assert later.body == b"block" * 2
+    assert not later.complete
+    assert "the disk's trouble" in caplog.text
+
+
 def test_a_slow_reader_of_a_file_holds_no_thread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     (tmp_path / "file").write_bytes(b"f" * 3_000_000)
     monkeypatch.setenv("HOP_FILE", str(tmp_path / "file"))

@@ -28,7 +28,6 @@ import contextvars
 import logging
 import sys
 import tempfile
-import threading
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing, suppress
@@ -41,11 +40,11 @@ from django.conf import settings
 from django.core import signals
 from django.core.handlers import base
 from django.core.handlers.asgi import ASGIRequest, get_script_prefix
-from django.db import connections
 from django.http import FileResponse, HttpResponse, HttpResponseBase, StreamingHttpResponse
 from django.urls import set_script_prefix
 
 from shop.errors import problem_bytes
+from shop.streams import Pump, close, is_file, read_async
 from shop.threads import Threads, Turn
 
 Scope = MutableMapping[str, Any]
@@ -278,7 +277,7 @@ class OneHop(base.BaseHandler):
         elif answer.stream is not None:
             # Never on the event loop: what closes is the view's code. A copy,
             # as a thread may still be in the context itself.
-            self._pool.post(Turn(partial(context.copy().run, _close, answer.stream)))
+            self._pool.post(Turn(partial(context.copy().run, close, answer.stream)))
 
     async def _send_stream(
         self,
@@ -290,9 +289,9 @@ class OneHop(base.BaseHandler):
         """Send chunk by chunk until the stream ends or the client has gone."""
         stream = answer.stream
         assert stream is not None
-        pump: _Pump | None = None
+        pump: Pump | None = None
         limit = self._stream_max_bytes
-        if _is_file(stream):
+        if is_file(stream):
             limit = 0
             chunks = self._read_file(stream, context)
         else:
@@ -300,11 +299,11 @@ class OneHop(base.BaseHandler):
                 raise _Refused(503, "streams_busy", "Too many downloads are running.", 5)
             self._streams += 1
             if stream.is_async:
-                chunks = _read_async(stream)
+                chunks = read_async(stream)
             else:
                 # From here on the pump's thread closes it.
                 answer.stream = None
-                pump = _Pump(stream, 2 * self._timeout, self._leave_stream)
+                pump = Pump(stream, 2 * self._timeout, self._leave_stream)
                 self._stream_pool.submit(context.run, pump.run)
                 chunks = pump.chunks()
         sending = asyncio.ensure_future(self._send_chunks(answer, chunks, limit, send))
@@ -412,7 +411,7 @@ class OneHop(base.BaseHandler):
                     signals.got_request_exception.send(sender=self.__class__, request=request)
                 refusal = _Refused(500, "internal_error", "Something went wrong on our side.")
             if response is not None:
-                _close(response)
+                close(response)
             else:
                 body.close()
                 signals.request_finished.send(sender=self.__class__)
@@ -432,102 +431,15 @@ class OneHop(base.BaseHandler):
             if response.streaming:
                 stream = cast(StreamingHttpResponse, response)
                 length = response.get("Content-Length", "")
-                if _is_file(stream):
+                if is_file(stream):
                     cast(FileResponse, stream).block_size = _FILE_BLOCK
-                if not (_is_file(stream) and length.isdigit() and int(length) <= _FILE_BLOCK):
+                if not (is_file(stream) and length.isdigit() and int(length) <= _FILE_BLOCK):
                     return _Answer(response.status_code, headers, stream=stream)
                 body = b"".join(cast(Iterator[bytes], stream))
             else:
                 body = cast(HttpResponse, response).content
-        _close(response)
+        close(response)
         return _Answer(response.status_code, headers, body)
-
-
-class _Pump:
-    """Runs one generator in one thread, from its first chunk to its end.
-
-    The thread waits until the event loop has passed each chunk on, so a slow
-    client holds back the generator and nothing piles up here.
-    """
-
-    def __init__(
-        self, stream: StreamingHttpResponse, patience: float, ended: Callable[[], None]
-    ) -> None:
-        """`patience` is in seconds; `ended` is called on the event loop."""
-        self._stream = stream
-        self._patience = patience
-        self._ended = ended
-        self._loop = asyncio.get_running_loop()
-        self._items: asyncio.Queue[bytes | Exception | None] = asyncio.Queue()
-        self._taken = threading.Semaphore(0)
-        self._stopped = False
-
-    def stop(self) -> None:
-        """Let the thread end after the chunk that it is at."""
-        self._stopped = True
-        self._taken.release()
-
-    async def chunks(self) -> AsyncGenerator[bytes, None]:
-        """Yield what the generator yields, raise what it raises."""
-        while (item := await self._items.get()) is not None:
-            if isinstance(item, Exception):
-                raise item
-            yield item
-            self._taken.release()
-
-    def run(self) -> None:
-        """Run in the thread."""
-        last: Exception | None = None
-        try:
-            for chunk in cast(Iterator[bytes], self._stream):
-                if self._stopped:
-                    break
-                if chunk:
-                    self._put(chunk)
-                    # The bound is for an event loop that ended without a word.
-                    if not self._taken.acquire(timeout=self._patience) or self._stopped:
-                        break
-        except Exception as error:
-            last = error
-        except BaseException as error:
-            last = RuntimeError(f"{type(error).__name__} in a stream")
-            last.__cause__ = error
-        finally:
-            # Here where its database connection is, which nobody else would use.
-            _close(self._stream)
-            connections.close_all()
-            try:
-                self._loop.call_soon_threadsafe(self._ended)
-                self._put(last)
-            except RuntimeError:
-                pass
-
-    def _put(self, item: bytes | Exception | None) -> None:
-        self._loop.call_soon_threadsafe(self._items.put_nowait, item)
-
-
-async def _read_async(stream: StreamingHttpResponse) -> AsyncGenerator[bytes, None]:
-    try:
-        async for chunk in stream:
-            yield chunk
-    finally:
-        # Django's wrapper, when it is closed, leaves what it wraps open.
-        close = getattr(stream.__dict__["_iterator"], "aclose", None)
-        if close is not None:
-            await close()
-
-
-def _close(response: HttpResponseBase) -> None:
-    """Close the response and send request_finished."""
-    try:
-        response.close()
-    except Exception:
-        # Only the signal's receivers can have raised.
-        logger.exception("a receiver of request_finished failed")
-
-
-def _is_file(stream: StreamingHttpResponse) -> bool:
-    return getattr(stream, "file_to_stream", None) is not None
 
 
 def _too_large(limit: int) -> _Refused:

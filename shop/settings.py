@@ -380,6 +380,8 @@ LOGGING = {
         # Django's own request log repeats what the request layer writes.
         "django.request": {"level": "ERROR"},
         "django.server": {"handlers": [], "level": "ERROR"},
+        # Anybody can send any Host header, and is told 400.
+        "django.security.DisallowedHost": {"level": "CRITICAL"},
         "daphne": {"level": "WARNING"},
         "celery.beat": {"level": "WARNING"},
         "celery.app.trace": {"level": "WARNING"},

@@ -15,6 +15,7 @@ pytestmark = pytest.mark.django_db
         ("get", "/api/v9/products", 404, "not_found"),
         ("get", "/api/v2/products/", 404, "not_found"),
         ("get", "/api/v2/products/1/nothing", 404, "not_found"),
+        ("post", "/api/v2/nothing", 404, "not_found"),
         ("put", "/api/v2/products", 405, "method_not_allowed"),
         ("delete", "/api/v2/categories", 405, "method_not_allowed"),
         ("get", "/api/v2/orders", 401, "not_authenticated"),
@@ -23,7 +24,9 @@ pytestmark = pytest.mark.django_db
 @pytest.mark.parametrize("debug", [False, True])
 def test_errors_are_problems(client_of, settings, debug, method, path, status, code):
     settings.DEBUG = debug
-    response = getattr(client_of(None), method)(path)
+    client = client_of(None)
+    client.handler.enforce_csrf_checks = True
+    response = getattr(client, method)(path)
     assert response.status_code == status
     assert response["Content-Type"] == "application/problem+json"
     problem = response.json()

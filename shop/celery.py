@@ -26,6 +26,12 @@ app.conf.beat_schedule = {
     # The sweep is what makes a lost message harmless. It expires, so that a
     # worker that was away does not find a heap of them.
     "sweep": {"task": "shop.sweep_jobs", "schedule": 5, "options": {"expires": 5}},
+    "sweep-long": {
+        "task": "shop.sweep_jobs",
+        "schedule": 5,
+        "args": ("long",),
+        "options": {"expires": 5, "queue": "long", "time_limit": 1500},
+    },
     **{
         name: {
             "task": "shop.enqueue_job",
@@ -47,11 +53,11 @@ def run_job(job_id: int) -> None:
 
 
 @app.task(name="shop.sweep_jobs")
-def sweep_jobs() -> None:
-    """Run whatever is due and was not announced, or was announced and lost."""
+def sweep_jobs(queue: str = "default") -> None:
+    """Run whatever of the queue is due and was not announced, or was announced and lost."""
     from shop.jobs.queue import sweep
 
-    sweep()
+    sweep(queue)  # type: ignore[arg-type]
 
 
 @app.task(name="shop.enqueue_job")
@@ -62,9 +68,11 @@ def enqueue_job(name: str) -> None:
     enqueue(name, unique_key=name)
 
 
-def wake_worker(job_id: int) -> None:
+def wake_worker(job_id: int, queue: str) -> None:
     """Tell a worker of a job; fails at once if the broker is out of reach."""
-    run_job.apply_async((job_id,), retry=False)
+    from shop.jobs.queue import TIME_LIMITS
+
+    run_job.apply_async((job_id,), retry=False, queue=queue, time_limit=TIME_LIMITS[queue])  # type: ignore[index]
 
 
 @setup_logging.connect

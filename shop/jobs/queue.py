@@ -7,10 +7,12 @@ every few seconds, finds every row whose time has come.
 
 import logging
 import random
+import threading
 import traceback
 from collections.abc import Callable
-from datetime import timedelta
-from typing import Any
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Literal
 
 from django.db import IntegrityError, transaction
 from django.db.models import F
@@ -22,43 +24,67 @@ from shop.jobs.models import Job
 logger = logging.getLogger(__name__)
 
 MAX_ATTEMPTS = 5
-# Longer than Celery's hard time limit: whatever is still "running" after it
-# has lost its worker.
-ABANDONED_AFTER = timedelta(seconds=900)
+
+# Work of seconds, and work of minutes that must not hold it up.
+Queue = Literal["default", "long"]
+# In seconds: Celery's hard limit for a job, below the half hour after which
+# RabbitMQ takes an unconfirmed message back. Whatever is still "running"
+# GRACE after it has lost its worker.
+TIME_LIMITS: dict[Queue, int] = {"default": 600, "long": 1500}
+GRACE = 300
 
 Task = Callable[..., str | None]
-_registry: dict[str, Task] = {}
+
+
+@dataclass(frozen=True)
+class _Registered:
+    function: Task
+    queue: Queue
+    attempts: int
+
+
+_registry: dict[str, _Registered] = {}
 # shop/celery.py puts the sender here; without a broker the sweep does it all.
-_wake: Callable[[int], None] | None = None
+_wake: Callable[[int, Queue], None] | None = None
+# A worker of threads serves both queues; long work gets one of them at most.
+_long = threading.Lock()
 
 
-def job(name: str) -> Callable[[Task], Task]:
+def job(
+    name: str, *, queue: Queue = "default", attempts: int = MAX_ATTEMPTS
+) -> Callable[[Task], Task]:
     """Register a function as the job `name`.
 
     It takes ids as keyword arguments, may be run twice, and returns a line
-    for the staff page or None.
+    for the staff page or None. Work of more than a few seconds belongs on the
+    queue "long". `attempts` is how often it is tried before it has failed.
     """
 
     def register(function: Task) -> Task:
         if name in _registry:
             raise ValueError(f"Two jobs are named {name}.")
-        _registry[name] = function
+        _registry[name] = _Registered(function, queue, attempts)
         return function
 
     return register
 
 
-def set_wake(wake: Callable[[int], None]) -> None:
+def set_wake(wake: Callable[[int, Queue], None]) -> None:
     """Set what tells a worker of a new job's id."""
     global _wake
     _wake = wake
 
 
-def _hint(job_id: int) -> None:
+def _queue_of(task: str) -> Queue:
+    found = _registry.get(task)
+    return found.queue if found else "default"
+
+
+def _hint(job_id: int, task: str) -> None:
     if _wake is None:
         return
     try:
-        _wake(job_id)
+        _wake(job_id, _queue_of(task))
     except Exception:
         # The sweep finds the row; a broker that is gone must not fail the request.
         logger.warning("broker out of reach, the sweep will find the job", exc_info=True)
@@ -84,12 +110,29 @@ def enqueue(name: str, *, unique_key: str = "", **arguments: Any) -> Job | None:
             )
     except IntegrityError:
         return None
-    transaction.on_commit(lambda: _hint(row.pk))
+    transaction.on_commit(lambda: _hint(row.pk, name))
     return row
 
 
 def run(job_id: int) -> bool:
-    """Run one job if it waits and is due. Returns whether it was this call that ran it."""
+    """Run one job if it waits and is due. Returns whether it was this call that ran it.
+
+    A second long job in the same process is left to the sweep.
+    """
+    task = Job.objects.filter(pk=job_id).values_list("task", flat=True).first()
+    if task is None:
+        return False
+    if _queue_of(task) == "default":
+        return _run(job_id)
+    if not _long.acquire(blocking=False):
+        return False
+    try:
+        return _run(job_id)
+    finally:
+        _long.release()
+
+
+def _run(job_id: int) -> bool:
     now = timezone.now()
     # Compare-and-set: of several workers told of one job, one gets it.
     claimed = (
@@ -103,7 +146,7 @@ def run(job_id: int) -> bool:
     token = correlation_id.set(sane_correlation_id(row.correlation_id))
     try:
         try:
-            function = _registry[row.task]
+            function = _registry[row.task].function
         except KeyError:
             raise LookupError(f"No job is named {row.task}.") from None
         result = function(**row.arguments) or ""
@@ -127,7 +170,8 @@ def _still_mine(row: Job) -> Any:
 def _failed(row: Job, error: Exception) -> None:
     now = timezone.now()
     text = "".join(traceback.format_exception(error))[-8000:]
-    give_up = row.attempts >= MAX_ATTEMPTS or isinstance(error, LookupError)
+    known = _registry.get(row.task)
+    give_up = known is None or row.attempts >= known.attempts
     logger.error(
         "job failed", exc_info=error, extra={"job": row.pk, "task": row.task, "gave_up": give_up}
     )
@@ -151,6 +195,7 @@ def _requeue(row: Job, **fields: Any) -> None:
 
 def run_again(job_id: int) -> bool:
     """Queue a failed or finished job once more. Returns whether it was in such a state."""
+    task = Job.objects.filter(pk=job_id).values_list("task", flat=True).first()
     try:
         with transaction.atomic():
             changed = Job.objects.filter(
@@ -164,17 +209,35 @@ def run_again(job_id: int) -> bool:
             )
     except IntegrityError:
         return False
-    if changed:
-        transaction.on_commit(lambda: _hint(job_id))
+    if changed and task:
+        transaction.on_commit(lambda: _hint(job_id, task))
     return bool(changed)
 
 
-def sweep() -> int:
-    """Give up on dead workers' jobs and run all that is due; returns how many were run."""
+def _abandoned(row: Job, now: datetime) -> None:
+    gone = "The worker went away."
+    known = _registry.get(row.task)
+    if known and row.attempts >= known.attempts:
+        _still_mine(row).update(state=Job.State.FAILED, finished_at=now, error=gone)
+    else:
+        _requeue(row, due_at=now, error=gone)
+
+
+def sweep(queue: Queue = "default") -> int:
+    """Give up on dead workers' jobs and run all of the queue that is due.
+
+    Returns how many were run; of the long ones, one at a time. A job whose
+    name nobody knows is of the default queue, and fails there.
+    """
     now = timezone.now()
-    for row in Job.objects.abandoned(now - ABANDONED_AFTER):
-        _requeue(row, due_at=now, error="The worker went away.")
+    long = [name for name, known in _registry.items() if known.queue == "long"]
+    rows = (
+        Job.objects.filter(task__in=long) if queue == "long" else Job.objects.exclude(task__in=long)
+    )
+    for row in rows.abandoned(now - timedelta(seconds=TIME_LIMITS[queue] + GRACE)):
+        _abandoned(row, now)
     ran = 0
-    for job_id in Job.objects.due(now).order_by("due_at", "pk").values_list("pk", flat=True)[:100]:
+    most = 1 if queue == "long" else 100
+    for job_id in rows.due(now).order_by("due_at", "pk").values_list("pk", flat=True)[:most]:
         ran += run(job_id)
     return ran

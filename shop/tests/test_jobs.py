@@ -11,6 +11,10 @@ from shop.jobs.models import Job
 pytestmark = pytest.mark.django_db
 
 
+def register(monkeypatch, function, lane="default", attempts=5):
+    monkeypatch.setitem(queue._registry, "test.work", queue._Registered(function, lane, attempts))
+
+
 @pytest.fixture
 def ran(monkeypatch):
     """A job that notes what it was called with, and fails while told to."""
@@ -22,14 +26,14 @@ def ran(monkeypatch):
             raise RuntimeError("out of paper")
         return "done"
 
-    monkeypatch.setitem(queue._registry, "test.work", work)
+    register(monkeypatch, work)
     return calls
 
 
 @pytest.fixture
 def hints(monkeypatch):
     told = []
-    monkeypatch.setattr(queue, "_wake", told.append)
+    monkeypatch.setattr(queue, "_wake", lambda job_id, queue: told.append(job_id))
     return told
 
 
@@ -51,7 +55,7 @@ def test_a_job_is_announced_after_the_commit_and_runs_once(
 def test_with_the_broker_gone_the_sweep_finds_it(
     ran, monkeypatch, django_capture_on_commit_callbacks
 ):
-    def broken(job_id):
+    def broken(job_id, queue):
         raise OSError("no broker")
 
     monkeypatch.setattr(queue, "_wake", broken)
@@ -97,7 +101,7 @@ def test_one_job_a_key_waits_at_a_time(ran, hints):
 
 def test_a_job_whose_worker_died_is_run_by_another(ran, hints):
     job = queue.enqueue("test.work")
-    long_ago = timezone.now() - queue.ABANDONED_AFTER - timedelta(seconds=1)
+    long_ago = timezone.now() - timedelta(seconds=queue.TIME_LIMITS["default"] + queue.GRACE + 1)
     Job.objects.update(state="running", started_at=long_ago, attempts=1)
     queue.sweep()
     job.refresh_from_db()
@@ -112,10 +116,61 @@ def test_a_worker_given_up_for_dead_overwrites_nothing(ran, hints, monkeypatch):
         Job.objects.filter(pk=job.pk).update(state="finished", attempts=2, result="theirs")
         return "mine"
 
-    monkeypatch.setitem(queue._registry, "test.work", slow)
+    register(monkeypatch, slow)
     queue.run(job.pk)
     job.refresh_from_db()
     assert job.result == "theirs"
+
+
+def test_long_work_has_a_sweep_of_its_own(monkeypatch, hints):
+    register(monkeypatch, lambda: "done", lane="long")
+    first, second = queue.enqueue("test.work"), queue.enqueue("test.work")
+    assert queue.sweep() == 0
+    # One a turn, so that the message that rang for it is soon confirmed.
+    assert queue.sweep("long") == 1
+    assert queue.sweep("long") == 1
+    assert set(Job.objects.values_list("pk", "state")) == {
+        (first.pk, "finished"),
+        (second.pk, "finished"),
+    }
+
+
+def test_a_process_does_one_long_job_at_a_time(monkeypatch, hints):
+    inside = []
+
+    def work():
+        inside.append(queue.run(second.pk))
+        return "done"
+
+    register(monkeypatch, work, lane="long")
+    first, second = queue.enqueue("test.work"), queue.enqueue("test.work")
+    assert queue.run(first.pk) is True
+    assert inside == [False]
+    second.refresh_from_db()
+    assert (second.state, second.attempts) == ("queued", 0)
+    assert queue._long.acquire(blocking=False)
+    queue._long.release()
+
+
+def test_a_job_of_one_try_is_not_tried_again(monkeypatch, hints):
+    def work():
+        raise RuntimeError("out of paper")
+
+    register(monkeypatch, work, attempts=1)
+    job = queue.enqueue("test.work")
+    queue.run(job.pk)
+    job.refresh_from_db()
+    assert (job.state, job.attempts) == ("failed", 1)
+
+
+def test_a_job_of_one_try_whose_worker_died_has_failed(monkeypatch, hints):
+    register(monkeypatch, lambda: "done", attempts=1)
+    job = queue.enqueue("test.work")
+    long_ago = timezone.now() - timedelta(seconds=queue.TIME_LIMITS["default"] + queue.GRACE + 1)
+    Job.objects.update(state="running", started_at=long_ago, attempts=1)
+    queue.sweep()
+    job.refresh_from_db()
+    assert (job.state, job.error) == ("failed", "The worker went away.")
 
 
 def test_an_unknown_job_fails_at_once(hints):
@@ -131,9 +186,7 @@ def test_the_correlation_id_travels_with_the_job(ran, hints, monkeypatch):
     from shop.context import correlation_id
 
     seen = []
-    monkeypatch.setitem(
-        queue._registry, "test.work", lambda: seen.append(correlation_id.get()) or None
-    )
+    register(monkeypatch, lambda: seen.append(correlation_id.get()) or None)
     token = correlation_id.set("request-12345")
     job = queue.enqueue("test.work")
     correlation_id.reset(token)

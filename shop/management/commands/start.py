@@ -91,7 +91,12 @@ class Command(BaseCommand):
         commands = {
             "web": ["shop.daphne", "-b", host, "-p", str(port)],
             # Threads: the embedded jobs are few, and each process costs memory.
-            "worker": [*worker, "--without-mingle", "--pool", "threads", "--concurrency", "2"],
+            # One of them may be taken by long work.
+            "worker": [
+                *worker,
+                *("--queues", "default,long", "--without-mingle"),
+                *("--pool", "threads", "--concurrency", "3"),
+            ],
             "beat": [*celery, "beat", "-l", "WARNING", "--pidfile="],
         }
         stopping = False

@@ -51,6 +51,12 @@ def quick_passwords(settings: Any) -> None:
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 
 
+@pytest.fixture(autouse=True)
+def own_media(settings: Any, tmp_path: Any) -> None:
+    """Uploads of tests go nowhere else."""
+    settings.MEDIA_ROOT = tmp_path / "media"
+
+
 def _person(name: str, *groups: str, **fields: Any) -> User:
     user = User.objects.create_user(name, f"{name}@example.com", "secret", **fields)
     user.groups.set(Group.objects.filter(name__in=groups))

@@ -5,19 +5,21 @@ from typing import Any
 from django import forms
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
+from django.core.files.storage import default_storage
 from django.db.models import QuerySet
 from django.forms import ModelForm
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404, render
 from django.urls import URLPattern, path, reverse
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from products import stock
 from products.actions import retire_product
 from products.categories import place_category
-from products.models import Category, Product, Reason, StockMovement
+from products.images import add_image, read_upload
+from products.models import Category, Product, ProductImage, Reason, StockMovement
 from shop.errors import ShopError
 
 
@@ -88,6 +90,93 @@ class StockForm(forms.Form):
         return change
 
 
+class ImageForm(forms.ModelForm):
+    """An image: a new one comes with its file, and its file stays what it was."""
+
+    upload = forms.FileField(label=gettext_lazy("File"))
+
+    class Meta:
+        model = ProductImage
+        fields = ["alt", "position"]
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if not self.instance._state.adding:
+            self.fields["upload"] = forms.FileField(required=False, widget=forms.HiddenInput)
+
+    def clean_upload(self) -> Any:
+        """Read the picture; what comes out of here is clean."""
+        upload = self.cleaned_data["upload"]
+        if not self.instance._state.adding:
+            return None
+        try:
+            return read_upload(upload.file, upload.size)
+        except ShopError as error:
+            raise forms.ValidationError(error.detail) from None
+
+    def save(self, commit: bool = True) -> ProductImage:
+        """Keep a new picture, or change what is said about an old one."""
+        if not self.instance._state.adding or not commit:
+            image: ProductImage = super().save(commit)
+            return image
+        return add_image(
+            product_id=self.instance.product_id,
+            picture=self.cleaned_data["upload"],
+            alt=self.cleaned_data["alt"],
+            actor=self.instance.added_by,
+        )
+
+
+class ImageInline(admin.TabularInline):
+    """A product's images."""
+
+    model = ProductImage
+    form = ImageForm
+    fields = ["preview", "upload", "alt", "position", "state", "made"]
+    readonly_fields = ["preview", "state", "made"]
+    extra = 1
+
+    @admin.display(description=gettext_lazy("image"))
+    def preview(self, image: ProductImage) -> str:
+        """The smallest rendition, else the placeholder."""
+        if image._state.adding:
+            return ""
+        shown = [found["name"] for found in image.renditions if found["format"] == "webp"]
+        return format_html(
+            '<a href="{}"><img src="{}" alt="{}" width="80"></a>',
+            image.file.url,
+            default_storage.url(shown[0]) if shown else image.file.url,
+            image.alt,
+        )
+
+    @admin.display(description=gettext_lazy("renditions"))
+    def made(self, image: ProductImage) -> str:
+        """Each rendition with its size."""
+        return format_html_join(
+            ", ",
+            '<a href="{}">{} {}</a> ({} KB)',
+            (
+                (
+                    default_storage.url(found["name"]),
+                    found["format"],
+                    found["width"],
+                    -(-found["bytes"] // 1024),
+                )
+                for found in image.renditions
+            ),
+        )
+
+    # Whoever may change a product may change its images.
+    def _may(self, request: HttpRequest, obj: Any = None) -> bool:
+        return request.user.has_perm("products.change_product")
+
+    has_add_permission = has_change_permission = has_delete_permission = _may
+
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """As the product."""
+        return request.user.has_perm("products.view_product") or self._may(request)
+
+
 @admin.register(Product)
 class ProductAdmin(admin.ModelAdmin):
     """Products, with a page of their own for stock."""
@@ -102,6 +191,7 @@ class ProductAdmin(admin.ModelAdmin):
     ]  # fmt: skip
     fields = ["name", "sku", "brand", "category", "price", "description", *readonly_fields]
     actions = ["retire"]
+    inlines = [ImageInline]
     show_full_result_count = False
 
     @admin.display(description=gettext_lazy("stock"))
@@ -115,6 +205,13 @@ class ProductAdmin(admin.ModelAdmin):
             reverse("admin:products_product_stock", args=[product.pk]),
             _("Change the stock and see its history"),
         )
+
+    def save_formset(self, request: HttpRequest, form: Any, formset: Any, change: bool) -> None:
+        """Save, with who added an image."""
+        for row in formset.forms:
+            if isinstance(row.instance, ProductImage) and row.instance._state.adding:
+                row.instance.added_by = request.user  # type: ignore[assignment]
+        super().save_formset(request, form, formset, change)
 
     def get_urls(self) -> list[URLPattern]:
         """Add the stock page."""

@@ -1,18 +1,24 @@
 """The catalogue under /api/v2."""
 
 from typing import Any, ClassVar
+from uuid import UUID
 
 from django.http import Http404, HttpResponse
 from drf_spectacular.utils import extend_schema
 from rest_framework.decorators import action
+from rest_framework.parsers import MultiPartParser
 from rest_framework.request import Request
 
 from products import actions, catalogue, stock
+from products import images as pictures
 from products.filters import ProductQuery, filter_products, read_product_query
-from products.models import Category, Product, StockMovement
+from products.models import Category, Product, ProductImage, StockMovement
 from products.serializers import (
     CategoryList,
     CategoryQuery,
+    ImageInput,
+    ImageList,
+    ImageOutput,
     MovementOutput,
     ProductChange,
     ProductInput,
@@ -59,6 +65,9 @@ class ProductViewSet(ShopViewSet):
         "destroy": "products.delete_product",
         "update_stock": "products.adjust_stock",
         "movements": "products.view_stockmovement",
+        "images": None,
+        "add_image": "products.change_product",
+        "remove_image": "products.change_product",
     }
 
     @extend_schema(parameters=[ProductQuery], responses=page_of(ProductOutput))
@@ -140,6 +149,37 @@ class ProductViewSet(ShopViewSet):
         window = paginate(request, query, self._get(id).movements.all, _MOVEMENTS)
         results = [_movement_json(row) for row in window.rows]
         return json_response({"results": results, **window.envelope})
+
+    @extend_schema(responses=ImageList)
+    @action(detail=True, methods=["get"], parser_classes=[MultiPartParser])
+    def images(self, request: Request, id: str) -> HttpResponse:
+        """A product's images, in order."""
+        return json_response({"results": pictures.read_images(self._get(id).pk)})
+
+    @extend_schema(request={"multipart/form-data": ImageInput}, responses={201: ImageOutput})
+    @images.mapping.post
+    def add_image(self, request: Request, id: str) -> HttpResponse:
+        """Add a JPEG, PNG, WebP or AVIF image. Metadata is removed; renditions follow by a job."""
+        product = self._get(id)
+        data = checked(ImageInput, request.data)
+        upload = data["image"]
+        image = pictures.add_image(
+            product_id=product.pk,
+            picture=pictures.read_upload(upload.file, upload.size),
+            alt=data["alt"],
+            actor=caller(request),
+        )
+        return json_response(pictures.image_json(image), 201)
+
+    @extend_schema(responses={204: None})
+    @action(detail=True, methods=["delete"], url_path="images/<uuid:image>")
+    def remove_image(self, request: Request, id: str, image: UUID) -> HttpResponse:
+        """Remove an image and its files."""
+        found = ProductImage.objects.filter(product=self._get(id), pk=image).first()
+        if found is None:
+            raise Http404
+        found.delete()
+        return HttpResponse(status=204)
 
     def _get(self, id: str) -> Product:
         try:

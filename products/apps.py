@@ -9,3 +9,9 @@ class ProductsConfig(AppConfig):
 
     name = "products"
     verbose_name = _("Catalogue")
+
+    def ready(self) -> None:
+        """Register the jobs."""
+        from products import tasks
+
+        assert tasks

@@ -1,11 +1,14 @@
 """Categories, products and the stock ledger."""
 
+from pathlib import PurePosixPath
 from typing import Any, NoReturn
 
 from django.conf import settings
-from django.db import models
+from django.core.files.storage import default_storage
+from django.db import models, transaction
 from django.utils.translation import gettext_lazy as _
 
+from shop.ids import uuid7
 from shop.money import MoneyField
 
 
@@ -231,3 +234,77 @@ class StockMovement(models.Model):
 
     def __str__(self) -> str:
         return f"{self.change:+d} {self.reason}"
+
+
+class ProductImage(models.Model):
+    """A picture of a product: the original, without metadata, and its renditions."""
+
+    class State(models.TextChoices):
+        PENDING = "pending", _("pending")
+        READY = "ready", _("ready")
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    product = models.ForeignKey(Product, on_delete=models.PROTECT, related_name="images")
+    file = models.FileField(_("original"), max_length=200, editable=False)
+    width = models.PositiveIntegerField(_("width"), editable=False)
+    height = models.PositiveIntegerField(_("height"), editable=False)
+    alt = models.CharField(_("text in its place"), max_length=200, blank=True)
+    position = models.PositiveSmallIntegerField(_("position"), default=0)
+    state = models.CharField(
+        _("state"), max_length=10, choices=State.choices, default=State.PENDING, editable=False
+    )
+    # [{"name", "format", "width", "height", "bytes"}]
+    renditions = models.JSONField(default=list, editable=False)
+    # A data: address.
+    placeholder = models.TextField(blank=True, editable=False)
+    added_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        null=True,
+        blank=True,
+        on_delete=models.SET_NULL,
+        related_name="+",
+        editable=False,
+    )
+    created_at = models.DateTimeField(_("time"), auto_now_add=True)
+
+    class Meta:
+        ordering = ["position", "id"]
+        verbose_name = _("image")
+        verbose_name_plural = _("images")
+        constraints = [
+            models.CheckConstraint(
+                condition=models.Q(state__in=["pending", "ready"]),
+                name="productimage_state_valid",
+            ),
+        ]
+        indexes = [models.Index(fields=["product", "position"], name="productimage_product")]
+
+    def __str__(self) -> str:
+        return self.alt or str(self.pk)
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        """Save, and have the product read anew after the commit."""
+        from products import freshness
+
+        super().save(*args, **kwargs)
+        freshness.forget_after_commit([self.product_id])
+
+    def delete(self, *args: Any, **kwargs: Any) -> tuple[int, dict[str, int]]:
+        """Delete the row, and after the commit its files."""
+        from products import freshness
+
+        names = [str(self.file.name), *(rendition["name"] for rendition in self.renditions)]
+        deleted = super().delete(*args, **kwargs)
+        freshness.forget_after_commit([self.product_id])
+
+        def remove() -> None:
+            for name in names:
+                default_storage.delete(name)
+
+        transaction.on_commit(remove)
+        return deleted
+
+    @property
+    def folder(self) -> str:
+        """Where its files lie in the storage."""
+        return str(PurePosixPath(str(self.file.name)).parent)

@@ -6,7 +6,7 @@ from django.utils.translation import gettext_lazy as _
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from products.models import Category, Reason
+from products.models import Category, ProductImage, Reason
 from products.stock import MAX_STOCK
 from shop.money import MoneySerializerField
 from shop.rest import StrictSerializer
@@ -80,6 +80,45 @@ class LocalizedName(serializers.Serializer[Any]):
     ko = serializers.CharField()
 
 
+class ImageInput(StrictSerializer):
+    """An image to add, as multipart/form-data."""
+
+    image = serializers.FileField(help_text=_("JPEG, PNG, WebP or AVIF."))
+    alt = serializers.CharField(max_length=200, allow_blank=True, default="")
+
+
+class RenditionOutput(serializers.Serializer[Any]):
+    """An image in another format and size."""
+
+    format = serializers.ChoiceField(["webp", "avif"])
+    width = serializers.IntegerField()
+    height = serializers.IntegerField()
+    bytes = serializers.IntegerField()
+    url = serializers.CharField()
+
+
+class ImageOutput(serializers.Serializer[Any]):
+    """An image; its renditions are there when its state is ready."""
+
+    id = serializers.UUIDField()
+    alt = serializers.CharField()
+    position = serializers.IntegerField()
+    state = serializers.ChoiceField(ProductImage.State.choices)
+    url = serializers.CharField()
+    width = serializers.IntegerField()
+    height = serializers.IntegerField()
+    placeholder = serializers.CharField(
+        allow_null=True, help_text=_("A tiny picture as a data: address.")
+    )
+    renditions = RenditionOutput(many=True)
+
+
+class ImageList(serializers.Serializer[Any]):
+    """A product's images."""
+
+    results = ImageOutput(many=True)
+
+
 class ProductOutput(serializers.Serializer[Any]):
     """A product as the API shows it; products.catalogue builds it."""
 
@@ -96,6 +135,7 @@ class ProductOutput(serializers.Serializer[Any]):
     created_at = serializers.DateTimeField()
     updated_at = serializers.DateTimeField()
     retired_at = serializers.DateTimeField(allow_null=True)
+    images = ImageOutput(many=True, required=False, help_text=_("Not in lists."))
 
 
 class MovementOutput(serializers.Serializer[Any]):

@@ -312,6 +312,12 @@ STATICFILES_DIRS = [BASE_DIR / "static"]
 # Production collects and fingerprints; elsewhere files are served from where
 # they lie, so that a fresh clone needs no extra step.
 WHITENOISE_USE_FINDERS = not PRODUCTION
+# Uploads. MEDIA_URL may be another host's, which then serves the folder.
+MEDIA_ROOT = Path(os.environ.get("MEDIA_ROOT") or DATA_DIR / "media").resolve()
+MEDIA_URL = os.environ.get("MEDIA_URL", "media/")
+IMAGE_MAX_BYTES = _number("IMAGE_MAX_BYTES", 8 * 1024 * 1024)
+IMAGE_MAX_PIXELS = _number("IMAGE_MAX_PIXELS", 25_000_000)
+IMAGES_PER_PRODUCT = _number("IMAGES_PER_PRODUCT", 20)
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     "staticfiles": {
@@ -357,6 +363,7 @@ SPECTACULAR_SETTINGS = {
     "ENUM_NAME_OVERRIDES": {
         "StatusEnum": "orders.states.Status.choices",
         "ReasonEnum": "products.models.Reason.choices",
+        "ImageStateEnum": [("pending", "pending"), ("ready", "ready")],
     },
     "PREPROCESSING_HOOKS": ["shop.schema.only_v2"],
     "POSTPROCESSING_HOOKS": [

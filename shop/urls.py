@@ -5,7 +5,7 @@ from django.urls import include, path, re_path
 
 from shop import errors
 from shop.api import nothing_here
-from shop.views import front_page, icon
+from shop.views import front_page, icon, media
 
 # The busiest first: a request is matched against one pattern after the other.
 urlpatterns = [
@@ -15,6 +15,7 @@ urlpatterns = [
     path("", include("monitoring.urls")),
     path("accounts/", include("shop.accounts.urls")),
     path("admin/", admin.site.urls),
+    path("media/<path:name>", media, name="media"),
     # Browsers ask for it on pages that name no icon, such as the admin's.
     path("favicon.ico", icon),
     re_path(r"^api(?:/.*)?$", nothing_here),

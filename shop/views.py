@@ -1,7 +1,11 @@
-"""The front page."""
+"""The front page, and uploaded files."""
+
+from pathlib import PurePosixPath
 
 from django.conf import settings
-from django.http import HttpRequest, HttpResponse
+from django.core.exceptions import SuspiciousFileOperation
+from django.core.files.storage import default_storage
+from django.http import FileResponse, Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import redirect, render
 from django.templatetags.static import static
 
@@ -14,3 +18,34 @@ def front_page(request: HttpRequest) -> HttpResponse:
 def icon(request: HttpRequest) -> HttpResponse:
     """Send browsers to the icon, by the name that it has been collected under."""
     return redirect(static("shop/icon.svg"))
+
+
+# All that is ever kept, whatever a file may claim to be.
+_MEDIA_TYPES = {
+    ".jpg": "image/jpeg",
+    ".png": "image/png",
+    ".webp": "image/webp",
+    ".avif": "image/avif",
+}
+# A page asks for many small files at once; streams have a small pool of their own.
+_STREAMED_FROM = 2 * 1024 * 1024
+
+
+def media(request: HttpRequest, name: str) -> HttpResponseBase:
+    """Serve an uploaded file. In front of a busy shop a proxy should do it."""
+    kind = _MEDIA_TYPES.get(PurePosixPath(name).suffix)
+    if kind is None:
+        raise Http404
+    try:
+        file = default_storage.open(name)
+    except (OSError, SuspiciousFileOperation, ValueError):
+        raise Http404 from None
+    response: HttpResponseBase
+    if file.size > _STREAMED_FROM:
+        response = FileResponse(file, content_type=kind)
+    else:
+        with file:
+            response = HttpResponse(file.read(), content_type=kind)
+    # A name is never used for anything else.
+    response["Cache-Control"] = "public, max-age=31536000, immutable"
+    return response

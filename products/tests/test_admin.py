@@ -6,6 +6,8 @@ from products.models import Category, Product, StockMovement
 
 pytestmark = pytest.mark.django_db
 
+NO_IMAGES = {"images-TOTAL_FORMS": "0", "images-INITIAL_FORMS": "0"}
+
 
 def test_products_are_found_and_filtered(client, clerk, make_product):
     make_product("노트북 프로", sku="N-1", stock=3)
@@ -33,7 +35,14 @@ def test_a_product_is_made_and_its_stock_received(client, clerk):
     client.force_login(clerk)
     page = client.post(
         "/admin/products/product/add/",
-        {"name": "노트북", "price": "1500000", "description": "", "brand": "", "sku": ""},
+        {
+            "name": "노트북",
+            "price": "1500000",
+            "description": "",
+            "brand": "",
+            "sku": "",
+            **NO_IMAGES,
+        },
     )
     assert page.status_code == 302, page.context["adminform"].form.errors
     product = Product.objects.get()
@@ -56,7 +65,13 @@ def test_the_form_does_not_write_stock(client, clerk, make_product):
     client.force_login(clerk)
     client.post(
         f"/admin/products/product/{product.pk}/change/",
-        {"name": "새 이름", "price": "1", "stock_quantity": "500", "sold_quantity": "9"},
+        {
+            "name": "새 이름",
+            "price": "1",
+            "stock_quantity": "500",
+            "sold_quantity": "9",
+            **NO_IMAGES,
+        },
     )
     product.refresh_from_db()
     assert (product.name, product.stock_quantity, product.sold_quantity) == ("새 이름", 5, 0)
@@ -65,7 +80,9 @@ def test_the_form_does_not_write_stock(client, clerk, make_product):
 def test_two_products_without_a_sku_can_be_saved(client, clerk, make_product):
     client.force_login(clerk)
     for name in ("하나", "둘"):
-        client.post("/admin/products/product/add/", {"name": name, "price": "1", "sku": ""})
+        client.post(
+            "/admin/products/product/add/", {"name": name, "price": "1", "sku": "", **NO_IMAGES}
+        )
     assert Product.objects.filter(sku=None).count() == 2
 
 

@@ -31,6 +31,8 @@ def _times(answer: Mapping[str, Any]) -> Facts:
 def of_product(answer: Mapping[str, Any]) -> Facts:
     """Return the facts of a product, by whichever version it was told."""
     facts = {**answer, **_times(answer), "id": str(answer["id"]), "price": Decimal(answer["price"])}
+    # What v1 never knew.
+    facts.pop("images", None)
     if isinstance(category := answer["category"], Mapping):
         facts["category"] = category["slug"]
         facts["category_name"] = {

@@ -11,7 +11,8 @@ from rest_framework.request import Request
 
 from products import actions, catalogue, stock
 from products import images as pictures
-from products.filters import ProductQuery, filter_products, read_product_query
+from products import search as finding
+from products.filters import ProductQuery, SearchQuery, filter_products, read_product_query
 from products.models import Category, Product, ProductImage, StockMovement
 from products.serializers import (
     CategoryList,
@@ -23,6 +24,7 @@ from products.serializers import (
     ProductChange,
     ProductInput,
     ProductOutput,
+    SearchOutput,
     StockUpdateInput,
     StockUpdateOutput,
 )
@@ -34,6 +36,7 @@ from shop.rest import (
     checked,
     json_response,
     local,
+    numbered,
     paginate,
     query_and_body,
     read_query,
@@ -59,6 +62,7 @@ class ProductViewSet(ShopViewSet):
     lookup_url_kwarg = "id"
     rights: ClassVar[dict[str, str | bool | None]] = {
         "list": None,
+        "search": None,
         "retrieve": None,
         "create": "products.add_product",
         "partial_update": "products.change_product",
@@ -80,6 +84,22 @@ class ProductViewSet(ShopViewSet):
         )
         results = [catalogue.as_json(row) for row in window.rows]
         return json_response({"results": results, **window.envelope})
+
+    @extend_schema(parameters=[SearchQuery], responses=SearchOutput)
+    @action(detail=False, methods=["get"])
+    def search(self, request: Request) -> HttpResponse:
+        """Products on sale that are found by `q`, best match first, and how `q` may go on."""
+        query = read_query(request, SearchQuery)
+        page, per_page = query.get("page", 1), query["per_page"]
+        rows, _key = filter_products(query)
+        hits = finding.search(query["q"], rows, page=page, per_page=per_page)
+        return json_response(
+            {
+                "results": catalogue.read_products(hits.pks),
+                "suggestions": hits.suggestions,
+                **numbered(request, hits.total, page, per_page),
+            }
+        )
 
     @extend_schema(responses=ProductOutput)
     def retrieve(self, request: Request, id: str) -> HttpResponse:

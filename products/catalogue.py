@@ -7,7 +7,7 @@ products.freshness for what may be shown how long.
 
 import functools
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -103,6 +103,16 @@ def as_json(row: Row) -> dict[str, Any]:
         "updated_at": local(updated),
         "retired_at": local(retired) if retired else None,
     }
+
+
+def read_products(pks: Sequence[int]) -> list[dict[str, Any]]:
+    """Return these products as the API lists them, in this order. One query, none for none."""
+    if not pks:
+        return []
+    rows = Product.objects.filter(pk__in=pks).order_by().values_list(*_COLUMNS)
+    by_pk = {row[0]: as_json(row) for row in rows}
+    # One that was deleted in between is left out.
+    return [by_pk[pk] for pk in pks if pk in by_pk]
 
 
 @functools.cache

@@ -63,6 +63,14 @@ class ProductQuery(ListQuery):
         return attrs
 
 
+class SearchQuery(ProductQuery):
+    """The parameters of a search: a list's filters, by page, in the order of the match."""
+
+    q = serializers.CharField(max_length=100, help_text=_("What was typed."))
+    cursor = None  # type: ignore[assignment]
+    ordering = None  # type: ignore[assignment]
+
+
 def read_product_query(request: Request) -> dict[str, Any]:
     """Return the validated parameters; the same text is checked only once.
 

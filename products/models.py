@@ -1,5 +1,6 @@
 """Categories, products and the stock ledger."""
 
+from collections.abc import Sequence
 from pathlib import PurePosixPath
 from typing import Any, NoReturn
 
@@ -8,12 +9,29 @@ from django.core.files.storage import default_storage
 from django.db import models, transaction
 from django.utils.translation import gettext_lazy as _
 
+from products.hangul import decompose, initials
 from shop.ids import uuid7
 from shop.money import MoneyField
 
 
 class CategoryQuerySet(models.QuerySet["Category"]):
-    """Verbs on categories."""
+    """Verbs on categories. Names that are written past `save` are indexed as well."""
+
+    def bulk_create(self, objs: Any, *args: Any, **kwargs: Any) -> list["Category"]:
+        """Insert rows with the text they are searched by."""
+        objs = list(objs)
+        for category in objs:
+            category.set_search_text()
+        return super().bulk_create(objs, *args, **kwargs)
+
+    def bulk_update(self, objs: Any, fields: Any, batch_size: int | None = None) -> int:
+        """Update rows, and the text they are searched by when a name is among the fields."""
+        objs, fields = list(objs), list(fields)
+        if {"name_en", "name_ko"}.intersection(fields):
+            for category in objs:
+                category.set_search_text()
+            fields.append("search_text")
+        return super().bulk_update(objs, fields, batch_size)
 
     def within(self, path: str) -> "CategoryQuerySet":
         """The category with this path and all below it."""
@@ -34,6 +52,8 @@ class Category(models.Model):
     # The primary keys from the root down to this node: "/1/17/203/". A prefix
     # of it selects a whole branch without recursion. Kept by products.categories.
     path = models.CharField(max_length=200, editable=False, default="")
+    # Both names, decomposed, a line each, each after a space. Kept by `save`.
+    search_text = models.TextField(editable=False, default="")
 
     objects = CategoryQuerySet.as_manager()
 
@@ -49,14 +69,29 @@ class Category(models.Model):
     def __str__(self) -> str:
         return self.name_en
 
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        """Save with the text it is searched by."""
+        self.set_search_text()
+        if (fields := kwargs.get("update_fields")) is not None:
+            kwargs["update_fields"] = {*fields, "search_text"}
+        super().save(*args, **kwargs)
+
+    def set_search_text(self) -> None:
+        """Make the text it is searched by follow its names."""
+        self.search_text = searchable(self.name_en, self.name_ko)
+
     @property
     def depth(self) -> int:
         """Levels below the root; a root has 0."""
         return self.path.count("/") - 2
 
 
+# The fields of a product that are searched.
+SEARCHED = frozenset({"name", "brand", "sku"})
+
+
 class ProductQuerySet(models.QuerySet["Product"]):
-    """Verbs on products. Writes that bypass `save` tell the cache as well."""
+    """Verbs on products. Writes that bypass `save` tell the cache and the index as well."""
 
     def on_sale(self) -> "ProductQuerySet":
         """Products that have not been retired."""
@@ -67,7 +102,14 @@ class ProductQuerySet(models.QuerySet["Product"]):
         from products import freshness
 
         freshness.forget_all_after_commit()
-        return super().update(**values)
+        if SEARCHED.isdisjoint(values):
+            return super().update(**values)
+        with transaction.atomic():
+            # Before it: afterwards the filter may find others.
+            pks = list(self.order_by().values_list("pk", flat=True))
+            updated = super().update(**values)
+            ProductSearch.objects.index(pks)
+        return updated
 
     def bulk_update(self, objs: Any, fields: Any, batch_size: int | None = None) -> int:
         """Update rows in bulk, and have them read anew after the commit."""
@@ -83,7 +125,10 @@ class ProductQuerySet(models.QuerySet["Product"]):
         from products import freshness
 
         freshness.forget_all_after_commit()
-        return super().bulk_create(objs, *args, **kwargs)
+        with transaction.atomic():
+            created = super().bulk_create(objs, *args, **kwargs)
+            ProductSearch.objects.index([product.pk for product in created])
+        return created
 
     def delete(self) -> tuple[int, dict[str, int]]:
         """Delete rows that nothing points at."""
@@ -165,13 +210,69 @@ class Product(models.Model):
         """Save, and have the product read anew after the commit."""
         from products import freshness
 
-        super().save(*args, **kwargs)
+        fields = kwargs.get("update_fields")
+        with transaction.atomic():
+            super().save(*args, **kwargs)
+            if fields is None or not SEARCHED.isdisjoint(fields):
+                ProductSearch.objects.index([self.pk])
         freshness.forget_after_commit([self.pk])
 
     @property
     def is_on_sale(self) -> bool:
         """Whether it can be bought, stock permitting."""
         return self.retired_at is None
+
+
+def searchable(*texts: str | None) -> str:
+    """Return texts as they are searched: decomposed, a line each, each after a space.
+
+    So the end of one text, the beginning of one and the beginning of a word
+    can all be asked for with LIKE.
+    """
+    return "".join(f" {decompose(text or '')}\n" for text in texts)
+
+
+class ProductSearchQuerySet(models.QuerySet["ProductSearch"]):
+    """Keeping the index."""
+
+    def index(self, pks: Sequence[int | None]) -> None:
+        """Make the index say of these products what their rows say. Two queries per 500."""
+        known = [pk for pk in pks if pk is not None]
+        for start in range(0, len(known), 500):
+            rows = Product.objects.filter(pk__in=known[start : start + 500]).order_by()
+            self.bulk_create(
+                (
+                    ProductSearch(
+                        product_id=pk,
+                        text=searchable(name, brand, sku),
+                        initials=f" {initials(name)}\n {initials(brand)}\n",
+                    )
+                    for pk, name, brand, sku in rows.values_list("pk", "name", "brand", "sku")
+                ),
+                update_conflicts=True,
+                unique_fields=["product"],
+                update_fields=["text", "initials"],
+            )
+
+
+class ProductSearch(models.Model):
+    """What a product is found by; written in the transaction that writes the product.
+
+    A table of its own: a sale changes the product's row, and must not have
+    its hundred trigrams written again. On PostgreSQL both columns have a
+    trigram index (migration 0004).
+    """
+
+    product = models.OneToOneField(
+        Product, on_delete=models.CASCADE, primary_key=True, related_name="search"
+    )
+    text = models.TextField()
+    initials = models.TextField()
+
+    objects = ProductSearchQuerySet.as_manager()
+
+    def __str__(self) -> str:
+        return self.text
 
 
 class Reason(models.TextChoices):

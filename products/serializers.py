@@ -138,6 +138,19 @@ class ProductOutput(serializers.Serializer[Any]):
     images = ImageOutput(many=True, required=False, help_text=_("Not in lists."))
 
 
+class SearchOutput(serializers.Serializer[Any]):
+    """A page of what was found."""
+
+    results = ProductOutput(many=True)
+    suggestions = serializers.ListField(child=serializers.CharField())
+    total = serializers.IntegerField()
+    page = serializers.IntegerField()
+    per_page = serializers.IntegerField()
+    pages = serializers.IntegerField()
+    next = serializers.CharField(allow_null=True)
+    previous = serializers.CharField(allow_null=True)
+
+
 class MovementOutput(serializers.Serializer[Any]):
     """A row of the stock ledger."""
 

@@ -370,18 +370,20 @@ def paginate(request: Request, query: Mapping[str, Any], rows: Rows, source: Sou
         found = source.fetch(
             Slice(lambda: rows().order_by(*order.terms), (name,), (), per_page, start)
         )
+    return Window(found, numbered(request, total, page, per_page))
+
+
+def numbered(request: Request, total: int, page: int, per_page: int) -> dict[str, Any]:
+    """Return what surrounds the results of a page by number."""
     pages = -(-total // per_page)
-    return Window(
-        found,
-        {
-            "total": total,
-            "page": page,
-            "per_page": per_page,
-            "pages": pages,
-            "next": _link(request, page=page + 1) if page < pages else None,
-            "previous": _link(request, page=page - 1) if page > 1 else None,
-        },
-    )
+    return {
+        "total": total,
+        "page": page,
+        "per_page": per_page,
+        "pages": pages,
+        "next": _link(request, page=page + 1) if page < pages else None,
+        "previous": _link(request, page=page - 1) if page > 1 else None,
+    }
 
 
 def _cursor_page(request: Request, query: Mapping[str, Any], rows: Rows, source: Source) -> Window:

@@ -229,4 +229,5 @@ def test_the_queries_of_a_batch_do_not_grow_with_its_rows(write: Write) -> None:
     few = [queries(rows(5, 1)), queries(rows(5, 1)), queries(rows(5, 2))]
     many = [queries(rows(60, 1)), queries(rows(60, 1)), queries(rows(60, 2))]
     assert many == few
-    assert max(many) <= 10
+    # Two of them keep the search index.
+    assert max(many) <= 12

@@ -1,0 +1,102 @@
+"""Text as it is searched: Hangul taken apart into the keys that type it.
+
+A syllable is split into its letters (jamo), compound vowels and compound
+finals into theirs, so that whatever has been typed so far, also half a
+syllable, is a part of what it will become: 노틉 (ㄴㅗㅌㅡㅂ) is where 노트북
+(ㄴㅗㅌㅡㅂㅜㄱ) begins. Doubled consonants are one key and stay one letter.
+
+The arithmetic of syllables is that of the Unicode Standard, section 3.12.
+"""
+
+import re
+import unicodedata
+
+_INITIALS = "ㄱㄲㄴㄷㄸㄹㅁㅂㅃㅅㅆㅇㅈㅉㅊㅋㅌㅍㅎ"
+_VOWELS = "ㅏㅐㅑㅒㅓㅔㅕㅖㅗㅘㅙㅚㅛㅜㅝㅞㅟㅠㅡㅢㅣ"
+_FINALS = ["", *"ㄱㄲㄳㄴㄵㄶㄷㄹㄺㄻㄼㄽㄾㄿㅀㅁㅂㅄㅅㅆㅇㅈㅊㅋㅌㅍㅎ"]
+# Letters that are typed with two keys.
+_COMPOUND = {
+    both: first + second
+    for both, first, second in zip(
+        "ㅘㅙㅚㅝㅞㅟㅢㄳㄵㄶㄺㄻㄼㄽㄾㄿㅀㅄ",
+        "ㅗㅗㅗㅜㅜㅜㅡㄱㄴㄴㄹㄹㄹㄹㄹㄹㄹㅂ",
+        "ㅏㅐㅣㅓㅔㅣㅣㅅㅈㅎㄱㅁㅂㅅㅌㅍㅎㅅ",
+        strict=True,
+    )
+}
+_FIRST, _LAST = 0xAC00, 0xD7A3
+
+
+def _split(letter: str) -> str:
+    return _COMPOUND.get(letter, letter)
+
+
+# One entry a syllable: `str.translate` does the rest in C.
+_LETTERS: dict[int, str] = {ord(letter): parts for letter, parts in _COMPOUND.items()}
+_FIRST_LETTER: dict[int, str] = {}
+for _code in range(_FIRST, _LAST + 1):
+    _index = _code - _FIRST
+    _initial = _INITIALS[_index // 588]
+    _LETTERS[_code] = _initial + _split(_VOWELS[_index % 588 // 28]) + _split(_FINALS[_index % 28])
+    _FIRST_LETTER[_code] = _initial
+
+# Full-width forms of ASCII. NFKC would do, but it also turns the letters that
+# people type one by one into others, which belong inside syllables only.
+_WIDTH = {0xFF01 + n: 0x21 + n for n in range(94)} | {0x3000: 0x20}
+_NOT_WORD = re.compile(r"[\W_]+")
+_CONSONANTS = frozenset(_INITIALS)
+
+# The two-set keyboard, KS X 5002.
+_KEYS = dict(
+    zip(
+        "qwertyuiopasdfghjklzxcvbnmQWERTOP",
+        "ㅂㅈㄷㄱㅅㅛㅕㅑㅐㅔㅁㄴㅇㄹㅎㅗㅓㅏㅣㅋㅌㅊㅍㅠㅜㅡㅃㅉㄸㄲㅆㅒㅖ",
+        strict=True,
+    )
+)
+_LETTER_OF_KEY = {
+    ord(key): _KEYS.get(key) or _KEYS[key.lower()]
+    for key in "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+}
+_KEY_OF_LETTER = {ord(letter): key.lower() for key, letter in _KEYS.items()}
+
+
+def fold(text: str) -> str:
+    """Return `text` without what does not matter: case, width, punctuation, spaces.
+
+    Words are parted by one space; NFC, so that a syllable is one character.
+    """
+    text = unicodedata.normalize("NFC", text).translate(_WIDTH).casefold()
+    return _NOT_WORD.sub(" ", text).strip()
+
+
+def decompose(text: str) -> str:
+    """Return folded text with every syllable as the letters that type it."""
+    return fold(text).translate(_LETTERS)
+
+
+def initials(text: str) -> str:
+    """Return folded text with every syllable as its first consonant: 노트북 is ㄴㅌㅂ."""
+    return fold(text).translate(_FIRST_LETTER)
+
+
+def is_initials(word: str) -> bool:
+    """Whether a word consists of bare consonants, and so means the beginnings of syllables."""
+    return bool(word) and all(letter in _CONSONANTS for letter in word.translate(_LETTERS))
+
+
+def other_layout(text: str) -> str:
+    """Return, decomposed, what the same keys type on the other keyboard layout.
+
+    `shxmqnr` is 노트북 typed with the keyboard set to English, ㅣ메새ㅔ is
+    `laptop` the other way round. Text in which both scripts stand is no slip
+    of that kind and comes back empty.
+    """
+    text = unicodedata.normalize("NFC", text).translate(_WIDTH)
+    latin = any("a" <= letter <= "z" for letter in text.lower())
+    letters = text.translate(_LETTERS)
+    hangul = letters != text or any(ord(letter) in _KEY_OF_LETTER for letter in text)
+    if latin == hangul:
+        return ""
+    other = text.translate(_LETTER_OF_KEY) if latin else letters.translate(_KEY_OF_LETTER)
+    return _NOT_WORD.sub(" ", other).strip()

@@ -31,7 +31,7 @@ def _times(answer: Mapping[str, Any]) -> Facts:
 def of_product(answer: Mapping[str, Any]) -> Facts:
     """Return the facts of a product, by whichever version it was told."""
     facts = {**answer, **_times(answer), "id": str(answer["id"]), "price": Decimal(answer["price"])}
-    # What v1 never knew.
+    # What v1 never knew, here and below.
     facts.pop("images", None)
     if isinstance(category := answer["category"], Mapping):
         facts["category"] = category["slug"]
@@ -56,7 +56,10 @@ def of_order(answer: Mapping[str, Any]) -> Facts:
         }
         for item in answer["items"]
     ]
-    return {**answer, **_times(answer), **amounts, "items": items}
+    facts = {**answer, **_times(answer), **amounts, "items": items}
+    for name in ("paid", "refunded", "refund_due"):
+        facts.pop(name, None)
+    return facts
 
 
 def of_product_list(answer: Mapping[str, Any]) -> Facts:

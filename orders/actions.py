@@ -12,11 +12,13 @@ from uuid import UUID
 
 from django.conf import settings
 from django.db import transaction
+from django.db.models import Sum
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from monitoring import metrics
-from orders.models import Order, OrderItem
+from orders import books, mail
+from orders.models import Order, OrderItem, Payment, Return, ReturnItem
 from orders.states import MOVES, Status
 from products import stock
 from products.catalogue import read_offers
@@ -59,6 +61,27 @@ class IllegalTransition(ShopError):
     title = "Illegal transition"
 
 
+class OrderCancelled(ShopError):
+    """The order was cancelled; nothing is paid for it any more."""
+
+    code = "order_cancelled"
+    title = "Order cancelled"
+
+
+class NotDelivered(ShopError):
+    """Nothing can come back before it has arrived."""
+
+    code = "not_delivered"
+    title = "Not delivered"
+
+
+class ReturnExceedsOrder(ShopError):
+    """More than was bought and has not come back; `items` says how much that is."""
+
+    code = "return_exceeds_order"
+    title = "Return exceeds order"
+
+
 @dataclass(frozen=True)
 class Line:
     """A product wanted, and the price that the buyer saw, if known."""
@@ -84,7 +107,7 @@ def place_order(*, customer: User, lines: Sequence[Line], address: Mapping[str, 
     """Place an order and take its stock, all or nothing.
 
     `address` holds the text fields of an Order (street, city, postal_code
-    and optionally recipient, phone, email, memo). Seven queries, however many
+    and optionally recipient, phone, email, memo). Eight queries, however many
     lines.
 
     Raises:
@@ -162,6 +185,7 @@ def _place(
         actor=customer,
         data={"status": order.status},
     )
+    mail.leave(order.pk, "created")
     locked = stock.take(quantities, order_id=order.pk, actor=customer)
     if any(locked[pk].price != offers[pk].price or locked[pk].retired for pk in quantities):
         raise _Moved
@@ -184,7 +208,10 @@ def move_order(
     tracking_number: str = "",
     reason: str = "",
 ) -> Order:
-    """Move an order along the table of states; cancelling returns its stock.
+    """Move an order along the table of states.
+
+    Cancelling returns its stock and leaves a refund due for what was paid.
+    Moving it to `paid` by hand books what was open as a payment.
 
     The row is locked, so of two moves at once the second sees what the first
     did and may be refused.
@@ -195,41 +222,63 @@ def move_order(
     """
 
     def work() -> Order:
-        order = Order.objects.select_for_update(no_key=True).get(pk=order_id)
+        order = _locked(order_id)
         if to not in order.moves:
             raise _illegal(order, to)
-        data: dict[str, Any] = {"status": to.value, "from": order.status}
-        order.status = to
-        order.version += 1
-        order.updated_at = timezone.now()
-        changed = ["status", "version", "updated_at"]
+        details: dict[str, Any] = {}
+        if to is Status.PAID and (rest := books.open_amount(order)):
+            books.book_payment(order, amount=rest, method=Payment.Method.OTHER, actor=actor)
+            details["amount"] = str(rest)
         if to is Status.SHIPPED:
             order.carrier, order.tracking_number = carrier, tracking_number
-            changed += ["carrier", "tracking_number"]
-            data |= {"carrier": carrier, "tracking_number": tracking_number}
+            order.save(update_fields=["carrier", "tracking_number"])
+            details = {"carrier": carrier, "tracking_number": tracking_number}
         if to is Status.CANCELLED:
             order.cancel_reason = reason
-            changed.append("cancel_reason")
-            data["reason"] = reason
-        order.save(update_fields=changed)
-        record(
-            type=f"order.{to.value}",
-            subject=order.subject,
-            sequence=order.version,
-            actor=actor,
-            data=data,
-        )
-        if to is Status.CANCELLED:
-            stock.give_back(
-                dict(order.items.values_list("product_id", "quantity")),
-                order_id=order.pk,
-                actor=actor,
-                reason=Reason.CANCELLED,
-            )
-        transaction.on_commit(lambda: metrics.count_order_move(to.value))
+            order.save(update_fields=["cancel_reason"])
+            details["reason"] = reason
+            if refund := books.owe_refund(order, order.paid, note=reason, actor=actor):
+                details["refund_due"] = str(refund.amount)
+        _move(order, to, actor=actor, **details)
         return order
 
     return in_transaction(work)
+
+
+def _locked(order_id: UUID) -> Order:
+    return Order.objects.select_for_update(no_key=True).get(pk=order_id)
+
+
+def _tell(order: Order, kind: str, *, actor: User | None, data: dict[str, Any]) -> None:
+    """Write the next event of a locked order."""
+    order.version += 1
+    order.updated_at = timezone.now()
+    order.save(update_fields=["version", "updated_at"])
+    record(
+        type=f"order.{kind}",
+        subject=order.subject,
+        sequence=order.version,
+        actor=actor,
+        data=data,
+    )
+
+
+def _move(order: Order, to: Status, *, actor: User | None, **details: Any) -> None:
+    """Move a locked order to a state that it may go to, and tell of it; stock comes last."""
+    data = {"status": to.value, "from": order.status, **details}
+    order.status = to
+    order.save(update_fields=["status"])
+    _tell(order, to.value, actor=actor, data=data)
+    if to in mail.KINDS:
+        mail.leave(order.pk, to.value)
+    if to is Status.CANCELLED:
+        stock.give_back(
+            dict(order.items.values_list("product_id", "quantity")),
+            order_id=order.pk,
+            actor=actor,
+            reason=Reason.CANCELLED,
+        )
+    transaction.on_commit(lambda: metrics.count_order_move(to.value))
 
 
 def _illegal(order: Order, to: Status) -> IllegalTransition:
@@ -248,3 +297,126 @@ def cancel_order(*, order_id: UUID, actor: User | None, reason: str) -> Order:
         Order.DoesNotExist, IllegalTransition.
     """
     return move_order(order_id=order_id, to=Status.CANCELLED, actor=actor, reason=reason)
+
+
+def record_payment(
+    *,
+    order_id: UUID,
+    amount: Decimal,
+    method: str,
+    reference: str = "",
+    note: str = "",
+    actor: User | None,
+) -> Order:
+    """Write down money that came in; an order whose total is covered becomes `paid`.
+
+    Raises:
+        Order.DoesNotExist, OrderCancelled.
+        books.Overpaid: more than what is open.
+        books.DuplicatePayment: it was booked before.
+    """
+
+    def work() -> Order:
+        order = _locked(order_id)
+        if order.status == Status.CANCELLED:
+            raise OrderCancelled(_("The order was cancelled."))
+        rest = books.open_amount(order)
+        if amount > rest:
+            raise books.Overpaid(_("More than what is open."), open=on_the_wire(rest))
+        payment = books.book_payment(
+            order, amount=amount, method=method, reference=reference, note=note, actor=actor
+        )
+        _tell(
+            order,
+            "payment_received",
+            actor=actor,
+            data={"amount": str(payment.amount), "method": method},
+        )
+        if order.status == Status.PENDING and not books.open_amount(order):
+            _move(order, Status.PAID, actor=actor)
+        return order
+
+    return in_transaction(work)
+
+
+def settle_refund(*, order_id: UUID, refund_id: int, reference: str, actor: User | None) -> Order:
+    """Write down that a refund was sent.
+
+    Raises:
+        Order.DoesNotExist, Payment.DoesNotExist, books.AlreadySettled.
+    """
+
+    def work() -> Order:
+        order = _locked(order_id)
+        refund = books.settle(order, refund_id, reference=reference)
+        _tell(order, "refunded", actor=actor, data={"amount": str(refund.amount)})
+        mail.leave(order.pk, "refunded")
+        return order
+
+    return in_transaction(work)
+
+
+def return_items(
+    *, order_id: UUID, quantities: Mapping[int, int], reason: str, restock: bool, actor: User | None
+) -> Return:
+    """Take goods back after delivery; what they cost becomes a refund that is due.
+
+    `quantities` maps product ids to positive numbers. The shipping fee is not
+    given back.
+
+    Raises:
+        Order.DoesNotExist, NotDelivered.
+        UnknownProducts: not of this order.
+        ReturnExceedsOrder: more than was bought and has not come back.
+    """
+
+    def work() -> Return:
+        order = _locked(order_id)
+        if order.status not in (Status.DELIVERED, Status.COMPLETED):
+            raise NotDelivered(_("The order has not been delivered."))
+        items = {item.product_id: item for item in order.items.all()}
+        unknown = [str(pk) for pk in quantities if pk not in items]
+        if unknown:
+            raise UnknownProducts(_("Not of this order."), product_ids=unknown)
+        back = dict(
+            ReturnItem.objects.filter(parent__order=order)
+            .values_list("item__product_id")
+            .annotate(total=Sum("quantity"))
+        )
+        left = {pk: items[pk].quantity - back.get(pk, 0) for pk in quantities}
+        over = [
+            {"product_id": str(pk), "requested": quantities[pk], "returnable": left[pk]}
+            for pk in quantities
+            if quantities[pk] > left[pk]
+        ]
+        if over:
+            raise ReturnExceedsOrder(_("More than can come back."), items=over)
+        worth = sum(
+            (items[pk].price * quantity for pk, quantity in quantities.items()), start=Decimal(0)
+        )
+        refund = books.owe_refund(order, worth, note=reason, actor=actor)
+        made = Return.objects.create(
+            order=order, reason=reason, restock=restock, refund=refund, actor=actor
+        )
+        ReturnItem.objects.bulk_create(
+            ReturnItem(parent=made, item=items[pk], quantity=quantity)
+            for pk, quantity in quantities.items()
+        )
+        _tell(
+            order,
+            "returned",
+            actor=actor,
+            data={
+                "items": [
+                    {"product_id": str(pk), "quantity": quantity}
+                    for pk, quantity in quantities.items()
+                ],
+                "reason": reason,
+                "refund_due": str(refund.amount) if refund else "0",
+            },
+        )
+        if restock:
+            stock.give_back(quantities, order_id=order.pk, actor=actor, reason=Reason.RETURNED)
+        return made
+
+    return in_transaction(work)

@@ -11,11 +11,17 @@ from rest_framework.request import Request
 from orders import actions, reading
 from orders.filters import OrderQuery, filter_orders
 from orders.metrics import counted
-from orders.models import Order, OrderQuerySet
+from orders.models import Order, OrderQuerySet, Payment
 from orders.serializers import (
     CancelInput,
     OrderInput,
     OrderOutput,
+    PaymentInput,
+    PaymentList,
+    ReturnInput,
+    ReturnList,
+    ReturnOutput,
+    SettleInput,
     TrackingOutput,
     TransitionInput,
 )
@@ -43,6 +49,11 @@ class OrderViewSet(ShopViewSet):
         "cancel": True,
         "transitions": "orders.change_order",
         "tracking": True,
+        "payments": True,
+        "add_payment": "orders.add_payment",
+        "settle_refund": "orders.change_payment",
+        "returns": True,
+        "add_return": "orders.add_return",
     }
 
     @extend_schema(parameters=[OrderQuery], responses=page_of(OrderOutput))
@@ -107,6 +118,59 @@ class OrderViewSet(ShopViewSet):
     def tracking(self, request: Request, id: str) -> HttpResponse:
         """The order's timeline and what comes next."""
         return json_response(reading.read_tracking(self._get(request, id)))
+
+    @extend_schema(responses=PaymentList)
+    @action(detail=True, methods=["get"])
+    def payments(self, request: Request, id: str) -> HttpResponse:
+        """An order's payments and refunds."""
+        return json_response({"results": reading.read_payments(self._get(request, id))})
+
+    @extend_schema(request=PaymentInput, responses={201: OrderOutput}, parameters=[IDEMPOTENCY_KEY])
+    @payments.mapping.post
+    @once_per_key
+    def add_payment(self, request: Request, id: str) -> HttpResponse:
+        """Write down money that came in. When it covers the total, the order is paid."""
+        data = checked(PaymentInput, request.data)
+        order = self._get(request, id)
+        actions.record_payment(order_id=order.pk, actor=caller(request), **data)
+        return json_response(_read(order.pk), 201)
+
+    @extend_schema(request=SettleInput, responses=OrderOutput, parameters=[IDEMPOTENCY_KEY])
+    @action(detail=True, methods=["post"], url_path="refunds/<int:refund>/settle")
+    @once_per_key
+    def settle_refund(self, request: Request, id: str, refund: int) -> HttpResponse:
+        """Write down that a refund was sent."""
+        data = checked(SettleInput, request.data)
+        order = self._get(request, id)
+        try:
+            actions.settle_refund(
+                order_id=order.pk, refund_id=refund, actor=caller(request), **data
+            )
+        except Payment.DoesNotExist:
+            raise Http404 from None
+        return json_response(_read(order.pk))
+
+    @extend_schema(responses=ReturnList)
+    @action(detail=True, methods=["get"])
+    def returns(self, request: Request, id: str) -> HttpResponse:
+        """What came back of an order."""
+        return json_response({"results": reading.read_returns(self._get(request, id))})
+
+    @extend_schema(request=ReturnInput, responses={201: ReturnOutput}, parameters=[IDEMPOTENCY_KEY])
+    @returns.mapping.post
+    @once_per_key
+    def add_return(self, request: Request, id: str) -> HttpResponse:
+        """Take goods back after delivery; what they cost becomes a refund that is due."""
+        data = checked(ReturnInput, request.data)
+        order = self._get(request, id)
+        quantities: dict[int, int] = {}
+        for line in data.pop("items"):
+            product_id = line["product_id"]
+            quantities[product_id] = quantities.get(product_id, 0) + line["quantity"]
+        made = actions.return_items(
+            order_id=order.pk, quantities=quantities, actor=caller(request), **data
+        )
+        return json_response(reading.return_json(made), 201)
 
     def _visible(self, request: Request, id: str) -> OrderQuerySet:
         """Narrow to one order; somebody else's is not there, for whoever asks."""

@@ -50,6 +50,10 @@ class Order(models.Model):
     items_total = MoneyField(_("items"))
     shipping_fee = MoneyField(_("shipping"))
     total = MoneyField(_("total"))
+    # Sums of the order's payments and refunds, kept by orders.books.
+    paid = MoneyField(_("paid"), default=0, editable=False)
+    refunded = MoneyField(_("refunded"), default=0, editable=False)
+    refund_due = MoneyField(_("refund due"), default=0, editable=False)
 
     recipient = models.CharField(_("recipient"), max_length=100, blank=True)
     phone = models.CharField(_("phone"), max_length=30, blank=True)
@@ -84,6 +88,12 @@ class Order(models.Model):
                 condition=Q(items_total__gte=0, shipping_fee__gte=0),
                 name="order_amounts_not_negative",
             ),
+            models.CheckConstraint(
+                condition=Q(
+                    refunded__gte=0, refund_due__gte=0, paid__gte=F("refunded") + F("refund_due")
+                ),
+                name="order_refunds_within_payments",
+            ),
         ]
         indexes = [
             models.Index(fields=["customer", "-id"], name="order_customer"),
@@ -101,6 +111,11 @@ class Order(models.Model):
     def subject(self) -> str:
         """The subject of this order's events."""
         return f"order/{self.pk}"
+
+    @property
+    def short_id(self) -> str:
+        """The end of its id, to be read to people; the beginning is the time."""
+        return str(self.pk)[-12:]
 
     @property
     def moves(self) -> tuple[Status, ...]:
@@ -134,3 +149,111 @@ class OrderItem(models.Model):
 
     def __str__(self) -> str:
         return f"{self.quantity} × {self.product_name}"
+
+
+class Payment(models.Model):
+    """Money in for an order, or back out of it. An amount is never edited."""
+
+    class Kind(models.TextChoices):
+        PAYMENT = "payment", _("payment")
+        REFUND = "refund", _("refund")
+
+    class Method(models.TextChoices):
+        CARD = "card", _("card")
+        BANK_TRANSFER = "bank_transfer", _("bank transfer")
+        VIRTUAL_ACCOUNT = "virtual_account", _("virtual account")
+        CASH = "cash", _("cash")
+        OTHER = "other", _("other")
+
+    class State(models.TextChoices):
+        # Only a refund: it is owed and has not been sent yet.
+        DUE = "due", _("due")
+        SETTLED = "settled", _("settled")
+
+    order = models.ForeignKey(Order, on_delete=models.PROTECT, related_name="payments")
+    kind = models.CharField(_("kind"), max_length=8, choices=Kind.choices)
+    method = models.CharField(_("method"), max_length=16, choices=Method.choices)
+    # The provider's, by which the same payment is known again.
+    reference = models.CharField(_("reference"), max_length=100, blank=True)
+    amount = MoneyField(_("amount"))
+    state = models.CharField(_("state"), max_length=8, choices=State.choices)
+    note = models.CharField(_("note"), max_length=200, blank=True)
+    actor = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
+    )
+    created_at = models.DateTimeField(_("time"), auto_now_add=True)
+    settled_at = models.DateTimeField(_("settled"), null=True, blank=True)
+
+    class Meta:
+        ordering = ["id"]
+        verbose_name = _("payment")
+        verbose_name_plural = _("payments and refunds")
+        constraints = [
+            models.UniqueConstraint(
+                fields=["method", "reference"],
+                condition=Q(kind="payment") & ~Q(reference=""),
+                name="payment_reference_unique",
+            ),
+            models.CheckConstraint(condition=Q(amount__gt=0), name="payment_amount_positive"),
+            models.CheckConstraint(
+                condition=Q(kind="payment", state="settled")
+                | Q(kind="refund", state__in=["due", "settled"]),
+                name="payment_state_valid",
+            ),
+            models.CheckConstraint(
+                condition=Q(
+                    method__in=["card", "bank_transfer", "virtual_account", "cash", "other"]
+                ),
+                name="payment_method_valid",
+            ),
+        ]
+        indexes = [
+            models.Index(fields=["-id"], condition=Q(state="due"), name="payment_due"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.amount}"
+
+
+class Return(models.Model):
+    """Goods that came back after delivery."""
+
+    order = models.ForeignKey(Order, on_delete=models.PROTECT, related_name="returns")
+    reason = models.CharField(_("reason"), max_length=100)
+    restock = models.BooleanField(_("back into stock"))
+    # None where the goods had cost nothing.
+    refund = models.OneToOneField(
+        Payment, null=True, on_delete=models.PROTECT, related_name="returned"
+    )
+    actor = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+"
+    )
+    created_at = models.DateTimeField(_("time"), auto_now_add=True)
+
+    class Meta:
+        ordering = ["id"]
+        verbose_name = _("return")
+        verbose_name_plural = _("returns")
+
+    def __str__(self) -> str:
+        return self.reason
+
+
+class ReturnItem(models.Model):
+    """How much of one line came back."""
+
+    parent = models.ForeignKey(Return, on_delete=models.CASCADE, related_name="items")
+    item = models.ForeignKey(OrderItem, on_delete=models.PROTECT, related_name="returned")
+    quantity = models.PositiveIntegerField(_("quantity"))
+
+    class Meta:
+        ordering = ["id"]
+        constraints = [
+            models.UniqueConstraint(fields=["parent", "item"], name="returnitem_once"),
+            models.CheckConstraint(
+                condition=Q(quantity__gt=0), name="returnitem_quantity_positive"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.quantity} × {self.item_id}"

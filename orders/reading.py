@@ -8,7 +8,7 @@ from uuid import UUID
 from django.db.models import QuerySet
 
 from orders.actions import Placed
-from orders.models import Order, OrderItem
+from orders.models import Order, OrderItem, Return
 from orders.states import Status, comes_next
 from shop.accounts.models import User
 from shop.events.models import Event
@@ -24,6 +24,9 @@ _COLUMNS = (
     "items_total",
     "shipping_fee",
     "total",
+    "paid",
+    "refunded",
+    "refund_due",
     "street",
     "city",
     "postal_code",
@@ -98,6 +101,9 @@ def _as_json(row: dict[str, Any], items: list[dict[str, Any]]) -> dict[str, Any]
         "items_total": on_the_wire(row["items_total"]),
         "shipping_fee": on_the_wire(row["shipping_fee"]),
         "total": on_the_wire(row["total"]),
+        "paid": on_the_wire(row["paid"]),
+        "refunded": on_the_wire(row["refunded"]),
+        "refund_due": on_the_wire(row["refund_due"]),
         "shipping_address": {name: row[name] for name in ("street", "city", "postal_code")},
         **{
             name: row[name]
@@ -141,4 +147,51 @@ def read_tracking(order: Order) -> dict[str, Any]:
             }
             for pk, kind, sequence, time, by, data in events
         ],
+    }
+
+
+def read_payments(order: Order) -> list[dict[str, Any]]:
+    """Return an order's payments and refunds, oldest first. One query."""
+    return [
+        {
+            "id": str(payment.pk),
+            "kind": payment.kind,
+            "method": payment.method,
+            "reference": payment.reference,
+            "amount": on_the_wire(payment.amount),
+            "state": payment.state,
+            "note": payment.note,
+            "by": payment.actor.username if payment.actor else None,
+            "created_at": local(payment.created_at),
+            "settled_at": local(payment.settled_at) if payment.settled_at else None,
+        }
+        for payment in order.payments.select_related("actor")
+    ]
+
+
+def read_returns(order: Order) -> list[dict[str, Any]]:
+    """Return an order's returns, oldest first. Two queries."""
+    returns = order.returns.select_related("actor", "refund").prefetch_related("items__item")
+    return [return_json(made) for made in returns]
+
+
+def return_json(made: Return) -> dict[str, Any]:
+    """Return one return as the API shows it."""
+    return {
+        "id": str(made.pk),
+        "items": [
+            {"product_id": str(part.item.product_id), "quantity": part.quantity}
+            for part in made.items.all()
+        ],
+        "reason": made.reason,
+        "restock": made.restock,
+        "refund": {
+            "id": str(made.refund.pk),
+            "amount": on_the_wire(made.refund.amount),
+            "state": made.refund.state,
+        }
+        if made.refund
+        else None,
+        "by": made.actor.username if made.actor else None,
+        "created_at": local(made.created_at),
     }

@@ -1,11 +1,13 @@
 """The shapes of orders: input checked, output described."""
 
+from decimal import Decimal
 from typing import Any
 
 from django.utils.translation import gettext_lazy as _
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
+from orders.models import Payment
 from orders.states import Status
 from shop.money import MoneySerializerField
 from shop.rest import StrictSerializer
@@ -92,6 +94,96 @@ class CancelInput(StrictSerializer):
     reason = _Text(max_length=100)
 
 
+class PaymentInput(StrictSerializer):
+    """Money that came in."""
+
+    amount = MoneySerializerField()
+    method = serializers.ChoiceField(Payment.Method.choices)
+    reference = _Text(max_length=100, allow_blank=True, default="")
+    note = _Text(max_length=200, allow_blank=True, default="")
+
+    def validate_amount(self, value: Decimal) -> Decimal:
+        """Refuse a payment of nothing."""
+        if value <= 0:
+            raise serializers.ValidationError(_("A payment is more than nothing."))
+        return value
+
+
+class SettleInput(StrictSerializer):
+    """By what a refund that was sent is known."""
+
+    reference = _Text(max_length=100, allow_blank=True, default="")
+
+
+class ReturnLineInput(StrictSerializer):
+    """How much of one product came back."""
+
+    product_id = ProductIdField()
+    quantity = serializers.IntegerField(min_value=1, max_value=MAX_QUANTITY)
+
+
+class ReturnInput(StrictSerializer):
+    """Goods that came back."""
+
+    items = serializers.ListField(child=ReturnLineInput(), min_length=1, max_length=MAX_LINES)
+    reason = _Text(max_length=100)
+    restock = serializers.BooleanField()
+
+
+class PaymentOutput(serializers.Serializer[Any]):
+    """A payment or refund."""
+
+    id = serializers.CharField()
+    kind = serializers.ChoiceField(Payment.Kind.choices)
+    method = serializers.ChoiceField(Payment.Method.choices)
+    reference = serializers.CharField()
+    amount = serializers.FloatField()
+    state = serializers.ChoiceField(Payment.State.choices)
+    note = serializers.CharField()
+    by = serializers.CharField(allow_null=True)
+    created_at = serializers.DateTimeField()
+    settled_at = serializers.DateTimeField(allow_null=True)
+
+
+class PaymentList(serializers.Serializer[Any]):
+    """An order's payments and refunds."""
+
+    results = PaymentOutput(many=True)
+
+
+class ReturnLineOutput(serializers.Serializer[Any]):
+    """How much of one product came back."""
+
+    product_id = serializers.CharField()
+    quantity = serializers.IntegerField()
+
+
+class RefundOutput(serializers.Serializer[Any]):
+    """The refund of a return."""
+
+    id = serializers.CharField()
+    amount = serializers.FloatField()
+    state = serializers.ChoiceField(Payment.State.choices)
+
+
+class ReturnOutput(serializers.Serializer[Any]):
+    """Goods that came back."""
+
+    id = serializers.CharField()
+    items = ReturnLineOutput(many=True)
+    reason = serializers.CharField()
+    restock = serializers.BooleanField()
+    refund = RefundOutput(allow_null=True)
+    by = serializers.CharField(allow_null=True)
+    created_at = serializers.DateTimeField()
+
+
+class ReturnList(serializers.Serializer[Any]):
+    """An order's returns."""
+
+    results = ReturnOutput(many=True)
+
+
 class ItemOutput(serializers.Serializer[Any]):
     """A line of an order."""
 
@@ -122,6 +214,9 @@ class OrderOutput(serializers.Serializer[Any]):
     items_total = serializers.FloatField()
     shipping_fee = serializers.FloatField()
     total = serializers.FloatField()
+    paid = serializers.FloatField()
+    refunded = serializers.FloatField()
+    refund_due = serializers.FloatField()
     shipping_address = AddressOutput()
     recipient = serializers.CharField()
     phone = serializers.CharField()

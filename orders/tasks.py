@@ -2,10 +2,12 @@
 
 import logging
 from datetime import timedelta
+from uuid import UUID
 
 from django.conf import settings
 from django.utils import timezone
 
+from orders import mail
 from orders.actions import IllegalTransition, cancel_order
 from orders.models import Order
 from shop.jobs.queue import job
@@ -28,3 +30,9 @@ def cancel_unpaid() -> str:
         else:
             cancelled += 1
     return f"{cancelled} cancelled"
+
+
+@job("orders.send_mail")
+def send_mail(order_id: str, kind: str) -> str:
+    """Tell the buyer what became of an order."""
+    return mail.send(UUID(order_id), kind)

@@ -86,6 +86,8 @@ CURRENCY = os.environ.get("CURRENCY", "KRW")
 SHIPPING_FEE = _number("SHIPPING_FEE", 3000)
 FREE_SHIPPING_FROM = _number("FREE_SHIPPING_FROM", 50000)
 UNPAID_ORDER_HOURS = _number("UNPAID_ORDER_HOURS", 48)
+# Whether buyers are told by mail of orders, shipments, cancellations and refunds.
+ORDER_MAIL = _flag("ORDER_MAIL", True)
 IDEMPOTENCY_HOURS = _number("IDEMPOTENCY_HOURS", 48)
 JOB_HISTORY_DAYS = _number("JOB_HISTORY_DAYS", 14)
 TOKEN_DAYS = _number("TOKEN_DAYS", 30)
@@ -275,7 +277,15 @@ AUTH_PASSWORD_VALIDATORS = [
         "NumericPasswordValidator",
     )
 ]
-EMAIL_BACKEND = os.environ.get("EMAIL_BACKEND", "django.core.mail.backends.console.EmailBackend")
+# Files to look into, until a mail server is named.
+EMAIL_BACKEND = os.environ.get("EMAIL_BACKEND", "django.core.mail.backends.filebased.EmailBackend")
+EMAIL_FILE_PATH = DATA_DIR / "mail"
+EMAIL_HOST = os.environ.get("EMAIL_HOST", "localhost")
+EMAIL_PORT = _number("EMAIL_PORT", 25)
+EMAIL_HOST_USER = os.environ.get("EMAIL_HOST_USER", "")
+EMAIL_HOST_PASSWORD = os.environ.get("EMAIL_HOST_PASSWORD", "")
+EMAIL_USE_TLS = _flag("EMAIL_USE_TLS", False)
+EMAIL_TIMEOUT = 10
 DEFAULT_FROM_EMAIL = os.environ.get("DEFAULT_FROM_EMAIL", "shop@localhost")
 
 # Requests a second and the burst above it, per caller; sign-in tries a minute
@@ -363,6 +373,7 @@ SPECTACULAR_SETTINGS = {
     "ENUM_NAME_OVERRIDES": {
         "StatusEnum": "orders.states.Status.choices",
         "ReasonEnum": "products.models.Reason.choices",
+        "PaymentStateEnum": [("due", "due"), ("settled", "settled")],
         "ImageStateEnum": [("pending", "pending"), ("ready", "ready")],
     },
     "PREPROCESSING_HOOKS": ["shop.schema.only_v2"],

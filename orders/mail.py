@@ -1,0 +1,58 @@
+"""Mail to the buyer: what is sent when, as jobs.
+
+A job is left in the transaction of the change and found by the worker within
+seconds, so that nothing is sent for what was rolled back and no request waits
+for a broker. If a worker dies between sending and noting it, the mail is sent
+again: at least once.
+"""
+
+from uuid import UUID
+
+from django.conf import settings
+from django.core.mail import EmailMessage
+from django.template.loader import render_to_string
+from django.utils.translation import gettext as _
+from django.utils.translation import override
+
+from orders.models import Order
+from shop.jobs.queue import leave as leave_job
+
+# What has a template in templates/orders/mail/.
+KINDS = frozenset({"created", "shipped", "cancelled", "refunded"})
+
+
+def leave(order_id: UUID, kind: str) -> None:
+    """Have the buyer told, if the shop sends mail."""
+    if settings.ORDER_MAIL:
+        leave_job("orders.send_mail", order_id=str(order_id), kind=kind)
+
+
+def send(order_id: UUID, kind: str) -> str:
+    """Send one mail; returns a line on what became of it."""
+    order = (
+        Order.objects.select_related("customer")
+        .prefetch_related("items")
+        .filter(pk=order_id)
+        .first()
+    )
+    if order is None:
+        return "no such order"
+    to = order.email or (order.customer.email if order.customer else "")
+    if not to:
+        return "no address"
+    subjects = {
+        "created": _("Your order %s"),
+        "shipped": _("Your order %s is on its way"),
+        "cancelled": _("Your order %s was cancelled"),
+        "refunded": _("Your refund for order %s"),
+    }
+    with override(settings.LANGUAGE_CODE):
+        message = EmailMessage(
+            subject=f"[{settings.SHOP_NAME}] " + subjects[kind] % order.short_id,
+            body=render_to_string(
+                f"orders/mail/{kind}.txt", {"order": order, "shop_name": settings.SHOP_NAME}
+            ),
+            to=[to],
+        )
+        message.send()
+    return "sent"

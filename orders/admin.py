@@ -13,6 +13,7 @@ from django.http import (
     HttpResponse,
     HttpResponseNotAllowed,
     HttpResponseRedirect,
+    StreamingHttpResponse,
 )
 from django.shortcuts import get_object_or_404
 from django.urls import URLPattern, path, reverse
@@ -22,7 +23,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_POST
 
-from orders import books
+from orders import books, exports
 from orders.actions import move_order, record_payment, return_items, settle_refund
 from orders.models import Order, OrderItem, Payment, Return
 from orders.states import Status
@@ -158,6 +159,22 @@ def _move_action(to: Status) -> Any:
     return move_to
 
 
+def _export_action(kind: exports.Format) -> Any:
+    @admin.action(description=gettext_lazy("Export as %s") % kind.upper(), permissions=["view"])
+    def export(
+        modeladmin: "OrderAdmin", request: HttpRequest, queryset: QuerySet[Order]
+    ) -> StreamingHttpResponse | None:
+        try:
+            exports.check_size(queryset)
+        except ShopError as error:
+            modeladmin.message_user(request, error.detail, messages.ERROR)
+            return None
+        return exports.response(queryset, kind)
+
+    export.__name__ = f"export_{kind}"
+    return export
+
+
 @admin.register(Order)
 class OrderAdmin(admin.ModelAdmin):
     """Orders. Nothing of an order is edited; it is moved."""
@@ -167,7 +184,11 @@ class OrderAdmin(admin.ModelAdmin):
     list_select_related = ["customer"]
     search_fields = ["=id", "customer__username", "recipient", "phone", "email", "tracking_number"]
     inlines = [ItemInline, PaymentInline, ReturnInline]
-    actions = [_move_action(status) for status in Status if status is not Status.PENDING]
+    actions = [
+        *(_move_action(status) for status in Status if status is not Status.PENDING),
+        _export_action("csv"),
+        _export_action("xlsx"),
+    ]
     change_form_template = "admin/orders/order/change_form.html"
     show_full_result_count = False
 

@@ -3,13 +3,15 @@
 from typing import Any, ClassVar
 from uuid import UUID
 
-from django.http import Http404, HttpResponse
+from django.http import Http404, HttpResponse, StreamingHttpResponse
+from django.utils.translation import gettext as _
 from drf_spectacular.utils import extend_schema
 from rest_framework.decorators import action
+from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 
-from orders import actions, reading
-from orders.filters import OrderQuery, filter_orders
+from orders import actions, analytics, exports, reading
+from orders.filters import ExportQuery, OrderQuery, SummaryQuery, filter_orders
 from orders.metrics import counted
 from orders.models import Order, OrderQuerySet, Payment
 from orders.serializers import (
@@ -22,10 +24,12 @@ from orders.serializers import (
     ReturnList,
     ReturnOutput,
     SettleInput,
+    SummaryOutput,
     TrackingOutput,
     TransitionInput,
 )
 from orders.states import Status
+from products.models import Category
 from shop.idempotency import once_per_key
 from shop.rest import (
     checked,
@@ -49,6 +53,8 @@ class OrderViewSet(ShopViewSet):
         "cancel": True,
         "transitions": "orders.change_order",
         "tracking": True,
+        "summary": "orders.view_analytics",
+        "export": True,
         "payments": True,
         "add_payment": "orders.add_payment",
         "settle_refund": "orders.change_payment",
@@ -171,6 +177,40 @@ class OrderViewSet(ShopViewSet):
             order_id=order.pk, quantities=quantities, actor=caller(request), **data
         )
         return json_response(reading.return_json(made), 201)
+
+    @extend_schema(parameters=[SummaryQuery], responses=SummaryOutput)
+    @action(detail=False, methods=["get"], url_path="analytics/summary")
+    def summary(self, request: Request) -> HttpResponse:
+        """What was sold, by day, week or month, by category and product."""
+        query = read_query(request, SummaryQuery)
+        path = None
+        if slug := query.get("category"):
+            path = Category.objects.filter(slug=slug).values_list("path", flat=True).first()
+            if path is None:
+                raise ValidationError({"category": [_("There is no such category.")]})
+        product = query.get("product")
+        question = analytics.Question(
+            start=query["start_date"],
+            end=query["end_date"],
+            interval=query["interval"],
+            category=path,
+            product=int(product) if product else None,
+            top=query["top"],
+            compare=query["compare"] == "true",
+        )
+        return json_response(analytics.summarise(question))
+
+    @extend_schema(
+        parameters=[ExportQuery],
+        responses={(200, "text/csv"): bytes, (200, exports.XLSX): bytes},
+    )
+    @action(detail=False, methods=["get"])
+    def export(self, request: Request) -> StreamingHttpResponse:
+        """The list as a file, with the list's filters and the caller's rights."""
+        query = read_query(request, ExportQuery)
+        rows = filter_orders(Order.objects.visible_to(caller(request)), query)
+        exports.check_size(rows)
+        return exports.response(rows, query["format"])
 
     def _visible(self, request: Request, id: str) -> OrderQuerySet:
         """Narrow to one order; somebody else's is not there, for whoever asks."""

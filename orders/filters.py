@@ -11,7 +11,7 @@ from rest_framework.exceptions import ValidationError
 
 from orders.models import Order
 from orders.states import Status
-from shop.rest import ListQuery
+from shop.rest import ListQuery, StrictSerializer
 
 
 class DayField(serializers.DateField):
@@ -28,6 +28,11 @@ class DayField(serializers.DateField):
         return day
 
 
+def _check_span(start: date | None, end: date | None) -> None:
+    if start and end and start > end:
+        raise ValidationError({"end_date": [_("This is before start_date.")]})
+
+
 class OrderQuery(ListQuery):
     """The parameters of an order list; both days are included."""
 
@@ -38,10 +43,46 @@ class OrderQuery(ListQuery):
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         """Refuse a span that ends before it begins."""
         attrs = super().validate(attrs)
-        start, end = attrs.get("start_date"), attrs.get("end_date")
-        if start and end and start > end:
-            raise ValidationError({"end_date": [_("This is before start_date.")]})
+        _check_span(attrs.get("start_date"), attrs.get("end_date"))
         return {**attrs, "ordering": "newest"}
+
+
+class ExportQuery(OrderQuery):
+    """The list's filters, without its pages."""
+
+    format = serializers.ChoiceField(["csv", "xlsx"], default="csv")
+    page = per_page = cursor = None  # type: ignore[assignment]
+
+
+MAX_DAYS = 3660
+
+
+class SummaryQuery(StrictSerializer):
+    """What the analytics are asked; both days are included, by default the last thirty."""
+
+    start_date = DayField(required=False)
+    end_date = DayField(required=False)
+    interval = serializers.ChoiceField(["day", "week", "month"], default="day")
+    category = serializers.SlugField(
+        required=False,
+        allow_blank=True,
+        max_length=120,
+        help_text=_("A category's slug; takes in all below it."),
+    )
+    product = serializers.RegexField(r"^[0-9]{1,18}$", required=False)
+    top = serializers.IntegerField(min_value=0, max_value=100, default=10)
+    compare = serializers.ChoiceField(["true", "false"], default="true")
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        """Fill in the days, and refuse a span that is empty or endless."""
+        end = attrs.get("end_date") or attrs.get("start_date") or timezone.localdate()
+        if not attrs.get("end_date"):
+            end = max(end, timezone.localdate())
+        start = attrs.get("start_date") or end - timedelta(days=29)
+        _check_span(start, end)
+        if (end - start).days >= MAX_DAYS:
+            raise ValidationError({"end_date": [_("At most %d days.") % MAX_DAYS]})
+        return {**attrs, "start_date": start, "end_date": end}
 
 
 def start_of(day: date) -> datetime:

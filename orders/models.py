@@ -76,6 +76,7 @@ class Order(models.Model):
         ordering = ["-created_at", "-id"]
         verbose_name = _("order")
         verbose_name_plural = _("orders")
+        permissions = [("view_analytics", "Can see what was sold")]
         constraints = [
             models.CheckConstraint(
                 condition=Q(status__in=Status.values), name="order_status_valid"

@@ -249,3 +249,81 @@ class TrackingOutput(serializers.Serializer[Any]):
     tracking_number = serializers.CharField()
     next = serializers.ChoiceField(Status.choices, allow_null=True)
     events = EventOutput(many=True)
+
+
+class FiguresOutput(serializers.Serializer[Any]):
+    """What was sold in a span; orders.analytics defines each figure."""
+
+    revenue = serializers.FloatField(help_text=_("Of sold orders, before refunds."))
+    orders = serializers.IntegerField(help_text=_("Sold: paid for and not cancelled."))
+    items = serializers.IntegerField(help_text=_("Units in sold orders."))
+    average_order_value = serializers.FloatField(allow_null=True)
+    placed = serializers.IntegerField(help_text=_("All orders, whatever became of them."))
+    pending = serializers.IntegerField()
+    cancelled = serializers.IntegerField()
+    cancellation_rate = serializers.FloatField(allow_null=True, help_text=_("Of all placed."))
+
+
+class PeriodOutput(FiguresOutput):
+    """One day, week or month."""
+
+    start = serializers.DateField()
+    end = serializers.DateField()
+
+
+class PreviousOutput(FiguresOutput):
+    """The span of equal length before."""
+
+    start_date = serializers.DateField()
+    end_date = serializers.DateField()
+
+
+class ChangeOutput(serializers.Serializer[Any]):
+    """Growth against the span before, as a ratio; null where there was nothing."""
+
+    revenue = serializers.FloatField(allow_null=True)
+    orders = serializers.FloatField(allow_null=True)
+    items = serializers.FloatField(allow_null=True)
+    cancelled = serializers.FloatField(allow_null=True)
+
+
+class SoldName(serializers.Serializer[Any]):
+    """A category's name in both languages."""
+
+    en = serializers.CharField()
+    ko = serializers.CharField()
+
+
+class CategorySoldOutput(serializers.Serializer[Any]):
+    """What a category sold by itself."""
+
+    category = serializers.CharField(allow_null=True)
+    name = SoldName(allow_null=True)
+    revenue = serializers.FloatField()
+    items = serializers.IntegerField()
+    orders = serializers.IntegerField()
+
+
+class ProductSoldOutput(serializers.Serializer[Any]):
+    """What a product sold."""
+
+    product_id = serializers.CharField()
+    name = serializers.CharField()
+    revenue = serializers.FloatField()
+    items = serializers.IntegerField()
+    orders = serializers.IntegerField()
+
+
+class SummaryOutput(serializers.Serializer[Any]):
+    """What was sold."""
+
+    start_date = serializers.DateField()
+    end_date = serializers.DateField()
+    interval = serializers.ChoiceField(["day", "week", "month"])
+    currency = serializers.CharField()
+    totals = FiguresOutput()
+    previous = PreviousOutput(allow_null=True)
+    change = ChangeOutput(allow_null=True)
+    series = PeriodOutput(many=True)
+    by_category = CategorySoldOutput(many=True)
+    top_products = ProductSoldOutput(many=True)

@@ -18,6 +18,7 @@ GROUPS: dict[str, list[str]] = {
     "Order desk": [
         "orders.view_order",
         "orders.change_order",
+        "orders.view_analytics",
         "orders.view_orderitem",
         "orders.view_payment",
         "orders.add_payment",
@@ -29,6 +30,7 @@ GROUPS: dict[str, list[str]] = {
         "shop.view_user",
     ],
     "Operations": [
+        "orders.view_analytics",
         "shop.view_job",
         "shop.change_job",
         "shop.view_event",

@@ -1,6 +1,7 @@
 """Reading orders as the API shows them, in few queries."""
 
 from collections.abc import Iterable
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
@@ -136,17 +137,52 @@ def read_tracking(order: Order) -> dict[str, Any]:
         "carrier": order.carrier,
         "tracking_number": order.tracking_number,
         "next": following.value if following else None,
-        "events": [
-            {
-                "id": str(pk),
-                "type": kind,
-                "sequence": sequence,
-                "time": local(time),
-                "by": by,
-                "data": data,
-            }
-            for pk, kind, sequence, time, by, data in events
-        ],
+        "events": [_event_json(*event) for event in events],
+    }
+
+
+def _event_json(
+    pk: UUID, kind: str, sequence: int, time: datetime, by: str | None, data: dict[str, Any]
+) -> dict[str, Any]:
+    return {
+        "id": str(pk),
+        "type": kind,
+        "sequence": sequence,
+        "time": local(time),
+        "by": by,
+        "data": data,
+    }
+
+
+def event_message(event: tuple[Any, ...]) -> dict[str, Any]:
+    """Return an event as it is sent to who watches: with where the order stands after it.
+
+    `event` is key, type, sequence, time, user name and data. `status` and
+    `next` are None for an event that did not move the order.
+    """
+    told = _event_json(*event)
+    status = told["data"].get("status")
+    following = comes_next(Status(status)) if status else None
+    return {
+        "type": "event",
+        "event": told.pop("type"),
+        **told,
+        "status": status,
+        "next": following.value if following else None,
+    }
+
+
+def read_snapshot(order: Order) -> dict[str, Any]:
+    """Return the order and its timeline as the first message to who watches. Three queries."""
+    (shown,) = read_orders(Order.objects.filter(pk=order.pk))
+    tracking = read_tracking(order)
+    last = tracking["events"][-1]
+    return {
+        "type": "snapshot",
+        "order": shown,
+        "tracking": tracking,
+        "last_event": last["id"],
+        "sequence": last["sequence"],
     }
 
 

@@ -12,33 +12,62 @@ import django
 
 django.setup()
 
+from channels.routing import URLRouter
 from django.conf import settings
+from django.urls import re_path
 
 from monitoring.health import Live
 from monitoring.middleware import App, Receive, RequestLayer, Scope, Send
+from orders.urls import websocket_urlpatterns
+from shop.events.follow import Follower
 from shop.proxies import TrustedProxies
-from shop.server import from_settings
+from shop.server import OneHop, from_settings
+
+
+class Sockets:
+    """Gives each WebSocket what it works with; a path that nobody serves is refused."""
+
+    def __init__(self, hop: OneHop) -> None:
+        self.hop = hop
+        self.follower: Follower | None = None
+        self.router = URLRouter(
+            [*websocket_urlpatterns, re_path("", _nothing_here)]  # type: ignore[arg-type]
+        )
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one socket."""
+        if self.follower is None:
+            # Not before there is an event loop.
+            self.follower = Follower(self.hop.call)
+        scope = {**scope, "call": self.hop.call, "follower": self.follower}
+        await self.router(scope, receive, send)
+
+
+async def _nothing_here(scope: Scope, receive: Receive, send: Send) -> None:
+    await receive()
+    await send({"type": "websocket.close", "code": 4404})
 
 
 class ByProtocol:
-    """HTTP goes to Django. Nothing else is served, and says so in its own protocol."""
+    """HTTP goes to Django, WebSockets to Channels."""
 
-    def __init__(self, http: App) -> None:
+    def __init__(self, http: App, websocket: App) -> None:
         self.http = http
+        self.websocket = websocket
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass one connection on, or refuse it."""
         if scope["type"] == "http":
             await self.http(scope, receive, send)
         elif scope["type"] == "websocket":
-            await receive()
-            await send({"type": "websocket.close", "code": 4404})
+            await self.websocket(scope, receive, send)
         elif scope["type"] == "lifespan":
             while (message := await receive())["type"] != "lifespan.shutdown":
                 await send({"type": f"{message['type']}.complete"})
             await send({"type": "lifespan.shutdown.complete"})
 
 
+hop = from_settings()
 application = TrustedProxies(
-    ByProtocol(RequestLayer(Live(from_settings()))), settings.TRUSTED_PROXIES
+    ByProtocol(RequestLayer(Live(hop)), Sockets(hop)), settings.TRUSTED_PROXIES
 )

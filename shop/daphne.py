@@ -9,6 +9,7 @@ What Daphne 4.2 lacks, and the hop relies on:
   has passed by), and one that comes too slowly is cut off;
 - an error in the middle of an answer breaks the connection off (Daphne's own
   checker dies of it and cleans up nothing from then on);
+- a WebSocket whose client takes nothing is dropped at a megabyte;
 - at shutdown it stops listening, asks what runs to finish, and ends when the
   last bytes are out (Daphne raises KeyError if a request is still arriving,
   and everything that runs is lost).
@@ -24,6 +25,7 @@ from typing import Any, cast
 import daphne.server
 from daphne.cli import CommandLineInterface
 from daphne.http_protocol import HTTPFactory, WebRequest
+from daphne.ws_protocol import WebSocketProtocol
 from django.conf import settings
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
@@ -134,11 +136,28 @@ class Factory(HTTPFactory):
         return protocol
 
 
+# Bytes that may wait for the client of a WebSocket, and that it may send at once.
+_SOCKET_BACKLOG = 1024 * 1024
+_SOCKET_INPUT = 64 * 1024
+
+
+def _drop_if_slow(protocol: WebSocketProtocol) -> None:
+    """Break off a client that takes nothing, before its messages fill the memory."""
+    transport = protocol.transport
+    waiting = len(transport.dataBuffer) - transport.offset + transport._tempDataLen
+    if waiting > _SOCKET_BACKLOG:
+        transport.abortConnection()
+
+
 class Server(daphne.server.Server):
     """Waits for room after each chunk, and ends in good order."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+        limits = {
+            "websocket_max_message_size": _SOCKET_INPUT,
+            "websocket_max_frame_size": _SOCKET_INPUT,
+        }
+        super().__init__(*args, **{**kwargs, **limits})
         self._ports: list[Any] = []
 
     def listen_success(self, port: Any) -> None:
@@ -151,6 +170,8 @@ class Server(daphne.server.Server):
         await super().handle_reply(protocol, message)
         if isinstance(protocol, Request):
             await protocol.room()
+        elif isinstance(protocol, WebSocketProtocol):
+            _drop_if_slow(protocol)
 
     def kill_all_applications(self) -> Any:
         """Called once, before the reactor ends; it waits for what this returns."""

@@ -34,12 +34,13 @@ from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from functools import partial
 from io import BytesIO
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO, TypeVar, cast
 
 from django.conf import settings
 from django.core import signals
 from django.core.handlers import base
 from django.core.handlers.asgi import ASGIRequest, get_script_prefix
+from django.db import close_old_connections
 from django.http import FileResponse, HttpResponse, HttpResponseBase, StreamingHttpResponse
 from django.urls import set_script_prefix
 
@@ -47,6 +48,7 @@ from shop.errors import problem_bytes
 from shop.streams import Pump, close, is_file, read_async
 from shop.threads import Threads, Turn
 
+T = TypeVar("T")
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -388,6 +390,31 @@ class OneHop(base.BaseHandler):
                 return
             yield turn.result
 
+    async def call(self, work: Callable[[], T]) -> T:
+        """Run `work` in a thread of the pool, among the requests; for WebSockets' database work.
+
+        Raises:
+            OverflowError: too many wait already.
+            TimeoutError: no thread came free, or the work took too long.
+        """
+        if self._in_flight >= self._limit:
+            raise OverflowError("Too many requests are waiting.")
+        turn = Turn(partial(contextvars.copy_context().run, _with_fresh_connections, work))
+        self._pool.post(turn)
+        self._in_flight += 1
+        turn.when_over(self._leave)
+        try:
+            await turn.wait(asyncio.get_running_loop().time() + self._timeout)
+        except asyncio.CancelledError:
+            turn.cancel()
+            raise
+        if not turn.over:
+            turn.cancel()
+            raise TimeoutError("The database work took too long.")
+        if turn.error is not None:
+            raise turn.error
+        return cast(T, turn.result)
+
     # --- In a thread of the pool -------------------------------------------
 
     def _run(self, scope: Scope, body: BinaryIO) -> _Answer:
@@ -485,6 +512,15 @@ async def _send_answer(send: Send, answer: _Answer) -> None:
         await send({"type": "http.response.body", "body": answer.body})
     except OSError:
         raise _Gone from None
+
+
+def _with_fresh_connections(work: Callable[[], T]) -> T:
+    """Run `work` as a request is run: with connections that are neither dead nor too old."""
+    close_old_connections()
+    try:
+        return work()
+    finally:
+        close_old_connections()
 
 
 def from_settings() -> OneHop:

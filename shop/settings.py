@@ -264,6 +264,19 @@ CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = True
 CELERY_TIMEZONE = "UTC"
 CELERY_BEAT_SCHEDULE_FILENAME = str(DATA_DIR / "celerybeat-schedule")
 
+# The layer only wakes who follows the event table; nothing is lost with it.
+CHANNEL_LAYERS: dict[str, Any] = {
+    "default": {
+        "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
+        "CONFIG": {"hosts": [REDIS_URL], "prefix": "shop"},
+    }
+    if REDIS_URL
+    else {"BACKEND": "channels.layers.InMemoryChannelLayer"}
+}
+# Open WebSockets: of one user, and in one process.
+SOCKETS_PER_USER = _number("SOCKETS_PER_USER", 20)
+SOCKETS = _number("SOCKETS", 3000)
+
 # --- People ----------------------------------------------------------------
 
 AUTH_USER_MODEL = "shop.User"

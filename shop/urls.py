@@ -13,6 +13,7 @@ urlpatterns = [
     path("api/v1/", include("benchmarks.v1.urls")),
     path("", front_page, name="front-page"),
     path("", include("monitoring.urls")),
+    path("orders/", include("orders.urls")),
     path("accounts/", include("shop.accounts.urls")),
     path("admin/", admin.site.urls),
     path("media/<path:name>", media, name="media"),

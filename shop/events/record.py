@@ -2,11 +2,12 @@
 
 from typing import Any
 
-from django.db import connection
+from django.db import connection, transaction
 
 from shop.accounts.models import User
 from shop.context import correlation_id
 from shop.events.models import Event
+from shop.events.wake import wake
 from shop.prepared import insert
 
 
@@ -35,4 +36,5 @@ def record(
         correlation_id=correlation_id.get(),
     )
     insert([event])
+    transaction.on_commit(lambda: wake(subject))
     return event

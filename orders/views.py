@@ -1,0 +1,73 @@
+"""The orders' pages."""
+
+from uuid import UUID
+
+from django.conf import settings
+from django.contrib.auth.decorators import login_required
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.utils.translation import gettext as _
+
+from orders.models import Order
+from orders.states import Status, comes_next
+from shop.accounts.models import User
+from shop.events.models import Event
+
+# The way of an order that goes well.
+_WAY = [status for status in Status if status is not Status.CANCELLED]
+
+
+@login_required
+def track(request: HttpRequest, id: UUID) -> HttpResponse:
+    """Show an order's way to whoever may see it; live by static/orders/track.js."""
+    assert isinstance(request.user, User)
+    order = Order.objects.visible_to(request.user).filter(pk=id).first()
+    if order is None:
+        raise Http404
+    status = Status(order.status)
+    reached = _WAY.index(status) if status in _WAY else -1
+    events = list(
+        Event.objects.filter(subject=order.subject).select_related("actor").order_by("sequence")
+    )
+    return render(
+        request,
+        "orders/track.html",
+        {
+            "shop_name": settings.SHOP_NAME,
+            "zone": settings.TIME_ZONE,
+            "order": order,
+            "items": order.items.all(),
+            "status": status,
+            "next": comes_next(status),
+            "steps": [
+                {
+                    "status": step,
+                    "state": "done" if n < reached else "now" if n == reached else "ahead",
+                }
+                for n, step in enumerate(_WAY)
+            ],
+            "events": [(event, event_name(event.type)) for event in events],
+            "last_event": events[-1].pk,
+            # What the script writes, in the page's language.
+            "words": {
+                **{f"order.{status.value}": str(status.label) for status in Status},
+                **{name: event_name(name) for name in _NAMES},
+            },
+        },
+    )
+
+
+_NAMES = {
+    "order.created": lambda: _("order placed"),
+    "order.payment_received": lambda: _("payment received"),
+    "order.refunded": lambda: _("refund sent"),
+    "order.returned": lambda: _("goods returned"),
+}
+
+
+def event_name(kind: str) -> str:
+    """Return what people call an event."""
+    if kind in _NAMES:
+        return _NAMES[kind]()
+    name = kind.removeprefix("order.")
+    return str(Status(name).label) if name in Status.values else name

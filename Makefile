@@ -9,7 +9,7 @@ run: $(VENV)/.run
 	$(BIN)/python manage.py start
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest
+	METRICS_DIR=$(CURDIR)/.pytest_cache/metrics $(BIN)/python -m pytest
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -1,14 +1,27 @@
 """Whether this process lives, and whether it can do its work."""
 
-from collections.abc import Awaitable, Callable
+import os
+from collections.abc import Awaitable, Callable, Iterable
+from ipaddress import ip_address
+from pathlib import Path
 from typing import Any
 
 import orjson
+import psutil
+from django.conf import settings
 from django.core.cache import cache
 from django.db import Error, connection
 from django.db.migrations.executor import MigrationExecutor
 from django.http import HttpRequest, HttpResponse
+from django.utils import timezone
+from kombu import Connection
 
+from monitoring import series, system
+
+# Seconds without a sample, seconds that a job may be overdue, percent of the disk.
+_SILENCE = 60
+_LAG = 300
+_FULL = 95
 _LIVE_BODY = orjson.dumps({"status": "ok"})
 _migrated = False
 
@@ -39,6 +52,19 @@ class Live:
         await send({"type": "http.response.body", "body": _LIVE_BODY})
 
 
+def may_read(request: HttpRequest) -> bool:
+    """Whether the request comes from METRICS_NETWORKS."""
+    # A forwarded request whose proxy we were not told of has the proxy's
+    # address, which proves nothing.
+    if not settings.TRUSTED_PROXIES and request.headers.get("X-Forwarded-For"):
+        return False
+    try:
+        address = ip_address(request.META.get("REMOTE_ADDR", ""))
+    except ValueError:
+        return False
+    return any(address in network for network in settings.METRICS_NETWORKS)
+
+
 def _check_database() -> str:
     with connection.cursor() as cursor:
         cursor.execute("SELECT 1")
@@ -63,13 +89,56 @@ def _check_cache() -> str:
     return "ok" if cache.get("health") == "ok" else "degraded"
 
 
-def _checks() -> dict[str, str]:
+def _check_broker() -> str:
+    # Jobs wait in the database; without a broker they start a little later.
+    if not settings.BROKER_URL:
+        folder = Path(settings.CELERY_BROKER_TRANSPORT_OPTIONS["data_folder_out"])
+        return "ok" if os.access(folder, os.W_OK) else "degraded"
+    try:
+        with Connection(settings.BROKER_URL, connect_timeout=1) as broker:
+            broker.connect()
+    except Exception:
+        return "degraded"
+    return "ok"
+
+
+def _check_worker() -> str:
+    last = series.last_sample()
+    if last is None:
+        return "degraded: no worker or no clock has been seen"
+    age = (timezone.now() - last).total_seconds()
+    return "ok" if age < _SILENCE else f"degraded: nothing from the worker for {age:.0f} s"
+
+
+def _check_jobs() -> str:
+    waiting = system.read_jobs()
+    if waiting["jobs.lag"] > _LAG:
+        return f"degraded: a job has been due for {waiting['jobs.lag']:.0f} s"
+    return "ok"
+
+
+def _check_disk() -> str:
+    used = psutil.disk_usage(str(settings.DATA_DIR)).percent
+    return "ok" if used < _FULL else f"degraded: {used:.0f} % full"
+
+
+# What requests can't be served without.
+_NEEDED: tuple[tuple[str, Callable[[], str]], ...] = (
+    ("database", lambda: _check_database()),
+    ("migrations", lambda: _check_migrations()),
+)
+_WELCOME: tuple[tuple[str, Callable[[], str]], ...] = (
+    ("cache", lambda: _check_cache()),
+    ("broker", lambda: _check_broker()),
+    ("worker", lambda: _check_worker()),
+    ("jobs", lambda: _check_jobs()),
+    ("disk", lambda: _check_disk()),
+)
+
+
+def _run(checks: Iterable[tuple[str, Callable[[], str]]]) -> dict[str, str]:
     results: dict[str, str] = {}
-    for name, check in (
-        ("database", _check_database),
-        ("migrations", _check_migrations),
-        ("cache", _check_cache),
-    ):
+    for name, check in checks:
         try:
             results[name] = check()
         except Error:
@@ -77,12 +146,7 @@ def _checks() -> dict[str, str]:
     return results
 
 
-def _answer(*, details: bool) -> HttpResponse:
-    results = _checks()
-    ready = all(result in ("ok", "degraded") for result in results.values())
-    body: dict[str, Any] = {"status": "ok" if ready else "unavailable"}
-    if details:
-        body["checks"] = results
+def _answer(ready: bool, body: dict[str, Any]) -> HttpResponse:
     return HttpResponse(
         orjson.dumps(body),
         status=200 if ready else 503,
@@ -92,13 +156,25 @@ def _answer(*, details: bool) -> HttpResponse:
 
 
 def health(request: HttpRequest) -> HttpResponse:
-    """Everything, with what each part says."""
-    return _answer(details=True)
+    """How all parts are; what each says only for METRICS_NETWORKS and staff.
+
+    503 where requests can't be served; a part that is only welcome makes it
+    `degraded`.
+    """
+    needed, welcome = _run(_NEEDED), _run(_WELCOME)
+    ready = all(result == "ok" for result in needed.values())
+    well = ready and all(result == "ok" for result in welcome.values())
+    body: dict[str, Any] = {"status": "ok" if well else "degraded" if ready else "unavailable"}
+    if may_read(request) or (ready and request.user.is_staff):
+        body["checks"] = needed | welcome
+    return _answer(ready, body)
 
 
 def ready(request: HttpRequest) -> HttpResponse:
     """Whether requests may be sent here."""
-    return _answer(details=False)
+    needed = _run(_NEEDED)
+    ready = all(result == "ok" for result in needed.values())
+    return _answer(ready, {"status": "ok" if ready else "unavailable"})
 
 
 def live(request: HttpRequest) -> HttpResponse:

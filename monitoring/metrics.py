@@ -8,7 +8,7 @@ series that holds it.
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from prometheus_client import Counter, Histogram
+from prometheus_client import Counter, Gauge, Histogram
 
 Kind = Literal["counter", "gauge", "histogram"]
 
@@ -83,6 +83,77 @@ ORDER_COMPLETED = _counter(
 ORDER_CANCELLED = _counter(
     "order.cancelled", "shop_orders_cancelled", "orders", (), "Orders cancelled."
 )
+PRODUCT_VIEWED = _counter(
+    "product.viewed", "shop_products_viewed", "views", (), "Products looked at one by one."
+)
+PRODUCT_SOLD = _counter(
+    "product.sold", "shop_products_sold", "units", (), "Units in orders that were placed."
+)
+_declare(
+    "websocket.connections",
+    "shop_websocket_connections",
+    "gauge",
+    "sockets",
+    (),
+    "Open WebSockets.",
+)
+WEBSOCKETS = Gauge(
+    "shop_websocket_connections",
+    CATALOGUE["websocket.connections"].help,
+    multiprocess_mode="livesum",
+)
+_declare(
+    "jobs.duration",
+    "shop_job_duration_seconds",
+    "histogram",
+    "seconds",
+    ("task", "outcome"),
+    "Time that jobs took; outcome is finished, retried or failed.",
+)
+JOB_DURATION = Histogram(
+    "shop_job_duration_seconds",
+    CATALOGUE["jobs.duration"].help,
+    ("task", "outcome"),
+    buckets=(0.01, 0.05, 0.1, 0.5, 1, 5, 10, 30, 60, 300, 900),
+)
+# Read when they are asked for, by monitoring.system and monitoring.multiprocess.
+for _name, _series, _kind, _unit, _help in (
+    ("system.cpu.usage", "shop_system_cpu_usage_percent", "gauge", "percent", "Use of all cores."),
+    ("system.memory.usage", "shop_system_memory_usage_percent", "gauge", "percent", "Memory used."),
+    (
+        "system.disk.usage",
+        "shop_system_disk_usage_percent",
+        "gauge",
+        "percent",
+        "Use of the disk that DATA_DIR is on.",
+    ),
+    (
+        "system.network.bytes_sent",
+        "shop_system_network_sent_bytes_total",
+        "counter",
+        "bytes",
+        "Sent by this host.",
+    ),
+    (
+        "system.network.bytes_recv",
+        "shop_system_network_received_bytes_total",
+        "counter",
+        "bytes",
+        "Received by this host.",
+    ),
+    ("jobs.queued", "shop_jobs_queued", "gauge", "jobs", "Jobs that are due and wait."),
+    ("jobs.failed", "shop_jobs_failed", "gauge", "jobs", "Jobs that were given up."),
+    ("jobs.lag", "shop_jobs_lag_seconds", "gauge", "seconds", "How long the oldest due job waits."),
+):
+    _declare(_name, _series, _kind, _unit, (), _help)  # type: ignore[arg-type]
+_declare(
+    "cache.hit.ratio",
+    "django_cache_get_hits_total",
+    "gauge",
+    "ratio",
+    ("backend",),
+    "Reads of the cache that found something; in Prometheus, hits by reads.",
+)
 _declare(
     "db.query.duration",
     "django_db_query_duration_seconds",
@@ -135,3 +206,8 @@ def count_order_move(status: str) -> None:
         ORDER_COMPLETED.inc()
     elif status == "cancelled":
         ORDER_CANCELLED.inc()
+
+
+def count_job(task: str, outcome: str, seconds: float) -> None:
+    """Count a job that was run. `outcome` is finished, retried or failed."""
+    JOB_DURATION.labels(task, outcome).observe(seconds)

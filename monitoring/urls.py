@@ -9,4 +9,6 @@ urlpatterns = [
     path("health/live", health.live, name="health-live"),
     path("health/ready", health.ready, name="health-ready"),
     path("metrics", views.metrics, name="metrics"),
+    path("monitoring/", views.page, name="monitoring"),
+    path("monitoring/series", views.data, name="monitoring-series"),
 ]

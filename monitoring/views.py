@@ -1,28 +1,102 @@
-"""The metrics page for Prometheus."""
+"""The metrics page for Prometheus, and the page of live charts for staff."""
 
-from ipaddress import ip_address
+from datetime import timedelta
+from typing import Any
 
 from django.conf import settings
-from django.http import HttpRequest, HttpResponse
+from django.contrib.auth.decorators import login_required, permission_required
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.shortcuts import render
+from django.utils import timezone
+from django.utils.translation import gettext as _
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
+from monitoring import alerts, multiprocess, series, system
+from monitoring.health import may_read
+from monitoring.metrics import CATALOGUE
 from shop.errors import problem
+
+# Names of the ranges that the charts can show, in minutes.
+RANGES = {"15m": 15, "1h": 60, "6h": 360, "1d": 1440, "7d": 10080}
 
 
 def metrics(request: HttpRequest) -> HttpResponse:
-    """All series of this process, for scrapers in METRICS_NETWORKS."""
-    if not _may_read(request):
+    """All series of this host's processes, for scrapers in METRICS_NETWORKS."""
+    if not may_read(request):
         return problem(403, "Metrics are not for this address.")
-    return HttpResponse(generate_latest(), content_type=CONTENT_TYPE_LATEST)
+    registry = multiprocess.registry()
+    registry.register(system.Now())
+    return HttpResponse(generate_latest(registry), content_type=CONTENT_TYPE_LATEST)
 
 
-def _may_read(request: HttpRequest) -> bool:
-    # A forwarded request whose proxy we were not told of has the proxy's
-    # address, which proves nothing.
-    if not settings.TRUSTED_PROXIES and request.headers.get("X-Forwarded-For"):
-        return False
-    try:
-        address = ip_address(request.META.get("REMOTE_ADDR", ""))
-    except ValueError:
-        return False
-    return any(address in network for network in settings.METRICS_NETWORKS)
+@login_required
+@permission_required("monitoring.view_sample", raise_exception=True)
+def page(request: HttpRequest) -> HttpResponse:
+    """Live charts of every metric, the alerts and the slowest routes."""
+    charts = [
+        {"name": metric.name, "help": metric.help, "unit": _unit(metric.name)}
+        for metric in sorted(CATALOGUE.values(), key=lambda metric: metric.name)
+    ]
+    return render(
+        request,
+        "monitoring/page.html",
+        {
+            "shop_name": settings.SHOP_NAME,
+            "zone": settings.TIME_ZONE,
+            "charts": charts,
+            "ranges": RANGES,
+            "alerts": alerts.current(),
+            "states": {state.value: str(state.label) for state in alerts.State},
+        },
+    )
+
+
+def _unit(name: str) -> str:
+    """Return what a metric's chart is in: counters are shown by the second."""
+    metric = CATALOGUE[name]
+    if metric.kind == "counter":
+        return _("%s a second") % metric.unit
+    if metric.kind == "histogram":
+        return _("milliseconds: average and 95th percentile")
+    return metric.unit
+
+
+@login_required
+@permission_required("monitoring.view_sample", raise_exception=True)
+def data(request: HttpRequest) -> HttpResponse:
+    """What the page's script asks for every few seconds. Three queries and one for the alerts."""
+    minutes = RANGES.get(request.GET.get("range", "15m"))
+    if minutes is None:
+        return problem(400, _("One of %s.") % ", ".join(RANGES))
+    end = timezone.now()
+    start = end - timedelta(minutes=minutes)
+    width = series.step_for(start, end, end)
+    told: dict[str, dict[str, list[Any]]] = {
+        name: {"times": [], "values": [], "p95": []} for name in CATALOGUE
+    }
+    for metric, point in series.all_points(start, end, step=width):
+        if metric not in told:
+            continue
+        chart, reading = told[metric], point.reading
+        chart["times"].append(int(point.time.timestamp()))
+        kind = CATALOGUE[metric].kind
+        if kind == "counter":
+            chart["values"].append(reading.total / width)
+            continue
+        average = reading.total / reading.count if reading.count else None
+        if kind == "histogram":
+            average = average * 1000 if average is not None else None
+            high = series.percentile(reading.buckets or {}, 0.95)
+            chart["p95"].append(high * 1000 if high is not None else None)
+        chart["values"].append(average)
+    return JsonResponse(
+        {
+            "step": width,
+            "start": int(start.timestamp()),
+            "end": int(end.timestamp()),
+            "metrics": told,
+            "alerts": alerts.current(),
+            "routes": series.slowest_routes(start, end),
+            "sampled_at": series.last_sample(),
+        }
+    )

@@ -189,6 +189,8 @@ def _place(
     locked = stock.take(quantities, order_id=order.pk, actor=customer)
     if any(locked[pk].price != offers[pk].price or locked[pk].retired for pk in quantities):
         raise _Moved
+    sold = sum(quantities.values())
+    transaction.on_commit(lambda: metrics.PRODUCT_SOLD.inc(sold))
     return Placed(order, items)
 
 

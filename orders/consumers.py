@@ -20,6 +20,7 @@ from channels.exceptions import StopConsumer
 from channels.generic.websocket import AsyncWebsocketConsumer
 from django.conf import settings
 
+from monitoring import metrics
 from orders import reading
 from orders.models import Order
 from shop.accounts.models import User
@@ -109,6 +110,7 @@ class OrderUpdates(AsyncWebsocketConsumer):
             return
         self.user = user
         _open[user.pk] += 1
+        metrics.WEBSOCKETS.inc()
         await self.accept(PROTOCOL if self.credentials.by_protocol else None)
         for message in messages:
             self._put(message)
@@ -155,6 +157,7 @@ class OrderUpdates(AsyncWebsocketConsumer):
             self.scope["follower"].remove(self.subject, self)
         if self.user is not None:
             _open[self.user.pk] -= 1
+            metrics.WEBSOCKETS.dec()
             if not _open[self.user.pk]:
                 del _open[self.user.pk]
             self.user = None

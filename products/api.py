@@ -9,6 +9,7 @@ from rest_framework.decorators import action
 from rest_framework.parsers import MultiPartParser
 from rest_framework.request import Request
 
+from monitoring import metrics
 from products import actions, catalogue, stock
 from products import images as pictures
 from products import search as finding
@@ -104,7 +105,9 @@ class ProductViewSet(ShopViewSet):
     @extend_schema(responses=ProductOutput)
     def retrieve(self, request: Request, id: str) -> HttpResponse:
         """One product, retired ones included."""
-        return _ready(catalogue.read_product(product_id(id)))
+        body = catalogue.read_product(product_id(id))
+        metrics.PRODUCT_VIEWED.inc()
+        return _ready(body)
 
     @extend_schema(
         request=ProductInput, responses={201: ProductOutput}, parameters=[IDEMPOTENCY_KEY]

@@ -6,6 +6,7 @@ from django.views.decorators.csrf import csrf_exempt
 from drf_spectacular.views import SpectacularJSONAPIView, SpectacularSwaggerSplitView
 from rest_framework.routers import SimpleRouter
 
+from monitoring.api import AlertViewSet, RuleViewSet, SilenceViewSet
 from orders.api import OrderViewSet
 from products.api import CategoryViewSet, ProductViewSet
 from shop.accounts.api import TokenViewSet
@@ -16,6 +17,9 @@ router = SimpleRouter(trailing_slash=False, use_regex_path=False)
 router.register("products", ProductViewSet, basename="products")
 router.register("orders", OrderViewSet, basename="orders")
 router.register("categories", CategoryViewSet, basename="categories")
+router.register("alerts/rules", RuleViewSet, basename="alert-rules")
+router.register("alerts/silences", SilenceViewSet, basename="alert-silences")
+router.register("alerts", AlertViewSet, basename="alerts")
 router.register("auth/tokens", TokenViewSet, basename="tokens")
 
 

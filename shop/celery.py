@@ -1,4 +1,4 @@
-"""The Celery app, its two tasks and its schedule.
+"""The Celery app, its tasks and its schedule.
 
 Everything that takes time is a job row (`shop.jobs`); Celery only carries ids
 to workers and rings the clock.
@@ -20,6 +20,7 @@ app.autodiscover_tasks()
 PERIODIC = {
     "orders.cancel_unpaid": 60,
     "shop.prune": 3600,
+    "monitoring.prune": 600,
 }
 
 app.conf.beat_schedule = {
@@ -32,6 +33,7 @@ app.conf.beat_schedule = {
         "args": ("long",),
         "options": {"expires": 5, "queue": "long", "time_limit": 1500},
     },
+    "sample": {"task": "shop.sample", "schedule": 10, "options": {"expires": 10}},
     **{
         name: {
             "task": "shop.enqueue_job",
@@ -58,6 +60,14 @@ def sweep_jobs(queue: str = "default") -> None:
     from shop.jobs.queue import sweep
 
     sweep(queue)  # type: ignore[arg-type]
+
+
+@app.task(name="shop.sample")
+def sample() -> None:
+    """Sample the metrics and evaluate the alerts."""
+    from monitoring.tasks import tick
+
+    tick()
 
 
 @app.task(name="shop.enqueue_job")

@@ -105,6 +105,16 @@ CSRF_TRUSTED_ORIGINS = _words("CSRF_TRUSTED_ORIGINS")
 # X-Forwarded-For are believed, and X-Forwarded-Proto with them.
 TRUSTED_PROXIES = _number("TRUSTED_PROXIES", 0)
 
+# Where each process counts; read by whichever is asked for /metrics. One folder
+# a host. prometheus_client takes it from the environment when it is imported.
+METRICS_DIR = Path(os.environ.get("METRICS_DIR") or DATA_DIR / "metrics").resolve()
+METRICS_DIR.mkdir(parents=True, exist_ok=True)
+os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(METRICS_DIR)
+os.environ["PROMETHEUS_DISABLE_CREATED_SERIES"] = "true"
+
+# Whether alerts may be sent to addresses inside our own network.
+ALERT_PRIVATE_TARGETS = _flag("ALERT_PRIVATE_TARGETS", not PRODUCTION)
+
 # Who may read /metrics.
 METRICS_NETWORKS = [ip_network(net) for net in _words("METRICS_NETWORKS", "127.0.0.0/8 ::1")]
 
@@ -388,6 +398,7 @@ SPECTACULAR_SETTINGS = {
     "ENUM_NAME_OVERRIDES": {
         "StatusEnum": "orders.states.Status.choices",
         "ReasonEnum": "products.models.Reason.choices",
+        "AlertStateEnum": [(state, state) for state in ("ok", "pending", "firing", "resolved")],
         "PaymentStateEnum": [("due", "due"), ("settled", "settled")],
         "ImageStateEnum": [("pending", "pending"), ("ready", "ready")],
     },

@@ -1,21 +1,26 @@
 """What operators and their machines ask."""
 
+from datetime import timedelta
+
 import pytest
+from django.core.cache import cache
 from django.db import OperationalError
+from django.utils import timezone
 from prometheus_client import REGISTRY
 
 from conftest import ADDRESS
-from monitoring import health
+from monitoring import health, metrics
 from monitoring.metrics import CATALOGUE
+from monitoring.models import SamplerState
+from shop.jobs.models import Job
 
 pytestmark = pytest.mark.django_db
 
 
 def test_all_is_well(client):
-    assert client.get("/health").json() == {
-        "status": "ok",
-        "checks": {"database": "ok", "migrations": "ok", "cache": "ok"},
-    }
+    SamplerState.objects.create(sampled_at=timezone.now())
+    parts = ("database", "migrations", "cache", "broker", "worker", "jobs", "disk")
+    assert client.get("/health").json() == {"status": "ok", "checks": dict.fromkeys(parts, "ok")}
     assert client.get("/health/ready").json() == {"status": "ok"}
     assert client.get("/health/live").json() == {"status": "ok"}
 
@@ -39,6 +44,42 @@ def test_without_its_cache_it_is_ready_and_says_degraded(client, monkeypatch):
     assert response.json()["checks"]["cache"] == "degraded"
 
 
+@pytest.mark.parametrize(
+    ("part", "scene"),
+    [
+        ("worker", lambda settings: None),
+        (
+            "worker",
+            lambda settings: SamplerState.objects.create(
+                sampled_at=timezone.now() - timedelta(minutes=2)
+            ),
+        ),
+        (
+            "jobs",
+            lambda settings: Job.objects.create(
+                task="x", due_at=timezone.now() - timedelta(hours=1)
+            ),
+        ),
+        ("broker", lambda settings: setattr(settings, "BROKER_URL", "amqp://127.0.0.1:1//")),
+    ],
+    ids=["no worker", "silent worker", "overdue job", "no broker"],
+)
+def test_what_is_only_welcome_degrades(client, settings, part, scene):
+    scene(settings)
+    response = client.get("/health")
+    assert (response.status_code, response.json()["status"]) == (200, "degraded")
+    assert response.json()["checks"][part].startswith("degraded")
+    assert client.get("/health/ready").status_code == 200
+
+
+def test_what_each_part_says_is_not_for_everybody(client, alice, clerk):
+    assert "checks" not in client.get("/health", REMOTE_ADDR="203.0.113.9").json()
+    client.force_login(alice)
+    assert "checks" not in client.get("/health", REMOTE_ADDR="203.0.113.9").json()
+    client.force_login(clerk)
+    assert "checks" in client.get("/health", REMOTE_ADDR="203.0.113.9").json()
+
+
 def test_with_migrations_missing_it_is_not_ready(client, monkeypatch):
     monkeypatch.setattr(health, "_migrated", False)
     monkeypatch.setattr(health.MigrationExecutor, "migration_plan", lambda *a: ["something"])
@@ -60,8 +101,16 @@ def test_metrics_are_for_known_networks(client, address, forwarded, status):
     assert client.get("/metrics", REMOTE_ADDR=address, headers=headers).status_code == status
 
 
-def test_the_page_has_what_the_catalogue_names(client, client_of, alice, make_product):
-    client_of(None).get("/api/v2/products/1")  # touches database and cache
+def test_the_page_has_what_the_catalogue_names(client, client_of, alice, make_product, make_order):
+    order = make_order(alice)
+    client_of(alice).get(f"/api/v2/products/{order.items.get().product_id}")
+    for status in ("completed", "cancelled"):
+        metrics.count_order_move(status)
+    metrics.count_request("GET", "/x", 500, 0.1)
+    metrics.ORDER_CREATED.labels("success").inc()
+    metrics.count_job("test.work", "finished", 0.1)
+    cache.set("a", 1)
+    cache.get("a")
     page = client.get("/metrics").content.decode()
     for metric in CATALOGUE.values():
         assert f"# TYPE {metric.series.removesuffix('_total')}" in page, metric.name

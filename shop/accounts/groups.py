@@ -31,6 +31,14 @@ GROUPS: dict[str, list[str]] = {
     ],
     "Operations": [
         "orders.view_analytics",
+        "monitoring.view_sample",
+        *(
+            f"monitoring.{verb}_{model}"
+            for model in ("alertrule", "silence", "channel")
+            for verb in ("view", "add", "change", "delete")
+        ),
+        "monitoring.view_alertchange",
+        "monitoring.view_delivery",
         "shop.view_job",
         "shop.change_job",
         "shop.view_event",

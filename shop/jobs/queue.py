@@ -8,6 +8,7 @@ every few seconds, finds every row whose time has come.
 import logging
 import random
 import threading
+import time
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -47,6 +48,8 @@ class _Registered:
 _registry: dict[str, _Registered] = {}
 # shop/celery.py puts the sender here; without a broker the sweep does it all.
 _wake: Callable[[int, Queue], None] | None = None
+# Told of each run: task, outcome (finished, retried, failed) and seconds.
+_observers: list[Callable[[str, str, float], None]] = []
 # A worker of threads serves both queues; long work gets one of them at most.
 _long = threading.Lock()
 
@@ -74,6 +77,11 @@ def set_wake(wake: Callable[[int, Queue], None]) -> None:
     """Set what tells a worker of a new job's id."""
     global _wake
     _wake = wake
+
+
+def observe(observer: Callable[[str, str, float], None]) -> None:
+    """Have `observer` told of each run."""
+    _observers.append(observer)
 
 
 def _queue_of(task: str) -> Queue:
@@ -157,6 +165,7 @@ def _run(job_id: int) -> bool:
         return False
     row = Job.objects.get(pk=job_id)
     token = correlation_id.set(sane_correlation_id(row.correlation_id))
+    began, outcome = time.perf_counter(), "finished"
     try:
         try:
             function = _registry[row.task].function
@@ -164,13 +173,16 @@ def _run(job_id: int) -> bool:
             raise LookupError(f"No job is named {row.task}.") from None
         result = function(**row.arguments) or ""
     except Exception as error:
-        _failed(row, error)
+        outcome = "failed" if _failed(row, error) else "retried"
     else:
         _still_mine(row).update(
             state=Job.State.FINISHED, finished_at=timezone.now(), result=result, error=""
         )
     finally:
         correlation_id.reset(token)
+        seconds = time.perf_counter() - began
+        for observer in _observers:
+            observer(row.task, outcome, seconds)
     return True
 
 
@@ -180,7 +192,8 @@ def _still_mine(row: Job) -> Any:
     return Job.objects.filter(pk=row.pk, state=Job.State.RUNNING, attempts=row.attempts)
 
 
-def _failed(row: Job, error: Exception) -> None:
+def _failed(row: Job, error: Exception) -> bool:
+    """Note a failure; returns whether the job is given up."""
     now = timezone.now()
     text = "".join(traceback.format_exception(error))[-8000:]
     known = _registry.get(row.task)
@@ -190,9 +203,10 @@ def _failed(row: Job, error: Exception) -> None:
     )
     if give_up:
         _still_mine(row).update(state=Job.State.FAILED, finished_at=now, error=text)
-        return
+        return True
     pause = 2**row.attempts * random.uniform(0.5, 1.5)  # noqa: S311
     _requeue(row, due_at=now + timedelta(seconds=pause), error=text)
+    return False
 
 
 def _requeue(row: Job, **fields: Any) -> None:

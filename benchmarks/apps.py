@@ -1,4 +1,4 @@
-"""The app that measures: the plain v1 API, and later the runs against it."""
+"""The app that measures: the plain v1 API, and the runs against it."""
 
 from django.apps import AppConfig
 
@@ -7,3 +7,9 @@ class BenchmarksConfig(AppConfig):
     """Benchmarks."""
 
     name = "benchmarks"
+
+    def ready(self) -> None:
+        """Register the job."""
+        from benchmarks import tasks
+
+        assert tasks

@@ -137,13 +137,28 @@ class Server:
             self._log.unlink()
 
 
+# Database names: this and the process id of whoever made it.
+_PREFIX = "shop_ground_"
+
+
+def _drop_orphans() -> None:
+    """Drop the databases of runs whose process was killed."""
+    with connection._nodb_cursor() as cursor:
+        cursor.execute("SELECT datname FROM pg_database WHERE datname LIKE %s", [_PREFIX + "%"])
+        for (name,) in cursor.fetchall():
+            pid = name.removeprefix(_PREFIX)
+            if pid.isdecimal() and not psutil.pid_exists(int(pid)):
+                cursor.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+
+
 class Arena:
     """A context manager: the database is made at its beginning and dropped at its end."""
 
-    def __init__(self, *, products: int, people: int) -> None:
+    def __init__(self, *, products: int, people: int, orders: int = 0) -> None:
         self._products = products
         self._people = people
-        self._name = f"shop_ground_{os.getpid()}"
+        self._orders = orders
+        self._name = f"{_PREFIX}{os.getpid()}"
         self._folder = Path()
         self.environment: dict[str, str] = {}
         self.data = Dataset(0, 0, [])
@@ -169,6 +184,7 @@ class Arena:
     def _prepare(self) -> None:
         url = ""
         if connection.vendor == "postgresql":
+            _drop_orphans()
             with connection._nodb_cursor() as cursor:
                 cursor.execute(f'CREATE DATABASE "{self._name}"')
             url = url_with_name(settings.DATABASE_URL, self._name)
@@ -177,6 +193,8 @@ class Arena:
             "DJANGO_SETTINGS_MODULE": "shop.settings",
             "DATABASE_URL": url,
             "DATA_DIR": str(self._folder),
+            "METRICS_DIR": "",
+            "MEDIA_ROOT": "",
             "REDIS_URL": "",
             "CELERY_BROKER_URL": "",
             "RATE_LIMITS": "0",
@@ -185,8 +203,9 @@ class Arena:
             "ALLOWED_HOSTS": "127.0.0.1",
         }
         self.run([str(settings.BASE_DIR / "manage.py"), "migrate", "--verbosity", "0"])
-        people, products = str(self._people), str(self._products)
-        filled = self.run(["-m", "benchmarks.dataset", "--products", products, "--people", people])
+        numbers = {"products": self._products, "people": self._people, "orders": self._orders}
+        options = [word for name, n in numbers.items() for word in (f"--{name}", str(n))]
+        filled = self.run(["-m", "benchmarks.dataset", *options])
         self.data = Dataset.from_json(filled)
         if connection.vendor == "postgresql":
             # Otherwise autovacuum does so in the middle of a window.

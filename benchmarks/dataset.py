@@ -1,4 +1,4 @@
-"""Filling an arena's database: products with stock, and people with tokens.
+"""Filling an arena's database: products with stock, people with tokens, a year of orders.
 
 Run as `python -m benchmarks.dataset --products 100000` in the arena's own
 environment; it prints the dataset as one line of JSON.
@@ -9,6 +9,7 @@ import json
 import random
 import sys
 from dataclasses import asdict, dataclass
+from datetime import timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
@@ -62,6 +63,8 @@ class Dataset:
     first: int
     last: int
     tokens: list[str]
+    # Somebody who may do everything.
+    staff: str = ""
 
     def to_json(self) -> str:
         """Write it down for another process."""
@@ -73,7 +76,7 @@ class Dataset:
         return cls(**json.loads(text))
 
 
-def fill(*, products: int, people: int) -> Dataset:
+def fill(*, products: int, people: int, orders: int = 0) -> Dataset:
     """Fill an empty, migrated database. The same arguments give the same products."""
     from django.db import transaction
 
@@ -107,7 +110,72 @@ def fill(*, products: int, people: int) -> Dataset:
         tokens.append(AccessToken.issue(user)[1])
     if len(keys) != keys[-1] - keys[0] + 1:
         raise RuntimeError("The products' keys have gaps: was the database new?")
-    return Dataset(keys[0], keys[-1], tokens)
+    staff = User.objects.create_superuser("bench-staff", password=None)
+    _fill_orders(orders, keys, dice)
+    return Dataset(keys[0], keys[-1], tokens, AccessToken.issue(staff)[1])
+
+
+def _fill_orders(number: int, keys: list[int], dice: random.Random) -> None:
+    """Write orders of the last year, two lines each, as they stand in the books.
+
+    Past the actions, and so past the stock: what sold a year ago is not what
+    the stock was filled for.
+    """
+    from django.conf import settings
+    from django.utils import timezone
+
+    from orders.models import Order, OrderItem
+    from orders.states import Status
+    from products.models import Product
+    from shop.accounts.models import User
+
+    customers = list(User.objects.order_by("pk"))
+    states = [Status.COMPLETED] * 16 + [Status.SHIPPED, Status.PAID, Status.PENDING]
+    states.append(Status.CANCELLED)
+    now = timezone.now()
+    # Orders are dated as they are made; these were made long ago.
+    dated = Order._meta.get_field("created_at")
+    dated.auto_now_add = False
+    try:
+        for start in range(0, number, _BATCH):
+            part: list[Order] = []
+            items: list[OrderItem] = []
+            count = min(_BATCH, number - start)
+            chosen = [dice.sample(keys, 2) for _ in range(count)]
+            wanted = {pk for pair in chosen for pk in pair}
+            known = Product.objects.in_bulk(wanted)
+            for pair in chosen:
+                bought = [(known[pk], dice.randrange(1, 4)) for pk in pair]
+                total = sum((p.price * quantity for p, quantity in bought), Decimal(0))
+                order = Order(
+                    customer=dice.choice(customers),
+                    status=dice.choice(states),
+                    currency=settings.CURRENCY,
+                    items_total=total,
+                    shipping_fee=Decimal(0),
+                    total=total,
+                    street="123 Main St",
+                    city="Seoul",
+                    postal_code="12345",
+                    created_at=now - timedelta(seconds=dice.randrange(365 * 86400)),
+                )
+                part.append(order)
+                items += [
+                    OrderItem(
+                        order=order,
+                        product=product,
+                        product_name=product.name,
+                        sku=product.sku or "",
+                        price=product.price,
+                        quantity=quantity,
+                        line_total=product.price * quantity,
+                    )
+                    for product, quantity in bought
+                ]
+            Order.objects.bulk_create(part)
+            OrderItem.objects.bulk_create(items)
+    finally:
+        dated.auto_now_add = True
 
 
 def _product(number: int, dice: random.Random, categories: list["Category"]) -> "Product":
@@ -135,10 +203,12 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--products", type=int, required=True)
     parser.add_argument("--people", type=int, required=True)
+    parser.add_argument("--orders", type=int, default=0)
     options = parser.parse_args()
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "shop.settings")
     django.setup()
-    sys.stdout.write(fill(products=options.products, people=options.people).to_json() + "\n")
+    data = fill(products=options.products, people=options.people, orders=options.orders)
+    sys.stdout.write(data.to_json() + "\n")
 
 
 if __name__ == "__main__":

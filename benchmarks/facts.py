@@ -66,3 +66,36 @@ def of_product_list(answer: Mapping[str, Any]) -> Facts:
     """Return the facts of a page of products."""
     total = answer["total"] if "total" in answer else answer["count"]
     return {"total": total, "results": [of_product(product) for product in answer["results"]]}
+
+
+def of_search(answer: Mapping[str, Any]) -> Facts:
+    """Return what a search found: how many, and which, where all are on the page.
+
+    The order is each version's own.
+    """
+    total = answer["total"] if "total" in answer else answer["count"]
+    found = {str(product["id"]) for product in answer["results"]}
+    return {"total": total, "found": found if total <= len(answer["results"]) else None}
+
+
+def of_summary(answer: Mapping[str, Any]) -> Facts:
+    """Return the facts of the analytics."""
+    if "totals" in answer:
+        totals, top = answer["totals"], answer["top_products"]
+        days = {day["start"]: day for day in answer["series"] if day["orders"]}
+    else:
+        totals, top = answer, answer["top_products"]
+        days = {day["day"]: day for day in answer["days"]}
+    return {
+        "revenue": Decimal(totals["revenue"]),
+        "orders": totals["orders"],
+        "items": totals["items"],
+        "days": {name: (Decimal(day["revenue"]), day["orders"]) for name, day in days.items()},
+        "top": [(str(row["product_id"]), Decimal(row["revenue"])) for row in top],
+    }
+
+
+def of_placed_order(answer: Mapping[str, Any]) -> Facts:
+    """Return the facts of an order that was placed just now, but for its id and times."""
+    facts = of_order(answer)
+    return {name: value for name, value in facts.items() if name not in ("id", *_TIMES)}

@@ -76,6 +76,8 @@ class Load:
     bytes_read: int = 0
     # The share of one core that the generator itself used.
     generator_share: float = 0.0
+    # How many requests may still be sent; None: as many as fit in.
+    left: int | None = None
 
     @property
     def rate(self) -> float:
@@ -109,9 +111,11 @@ class _Client(asyncio.Protocol):
 
     def _next(self) -> None:
         now = time.perf_counter()
-        if now >= self._deadline or self._transport is None:
+        if now >= self._deadline or self._transport is None or self._load.left == 0:
             self.close()
             return
+        if self._load.left is not None:
+            self._load.left -= 1
         self._waiting = True
         self._sent_at = now
         self._transport.write(self._source())
@@ -161,9 +165,9 @@ class _Client(asyncio.Protocol):
             self._transport.abort() if self._waiting else self._transport.close()
 
 
-async def _drive(port: int, sources: list[Source], seconds: float) -> Load:
+async def _drive(port: int, sources: list[Source], seconds: float, most: int | None) -> Load:
     loop = asyncio.get_running_loop()
-    load = Load(seconds=seconds)
+    load = Load(seconds=seconds, left=most)
     cpu, started = time.process_time(), time.perf_counter()
     deadline = started + seconds
 
@@ -185,10 +189,15 @@ async def _drive(port: int, sources: list[Source], seconds: float) -> Load:
             for client in clients:
                 client.close()
             await asyncio.wait([client.done for client in clients], timeout=5)
+    if most is not None:
+        load.seconds = min(seconds, time.perf_counter() - started)
     load.generator_share = (time.process_time() - cpu) / (time.perf_counter() - started)
     return load
 
 
-def drive(port: int, sources: list[Source], seconds: float) -> Load:
-    """Let one client a source send requests to 127.0.0.1:`port` for `seconds`."""
-    return asyncio.run(_drive(port, sources, seconds))
+def drive(port: int, sources: list[Source], seconds: float, most: int | None = None) -> Load:
+    """Let one client a source send requests to 127.0.0.1:`port`.
+
+    For `seconds`, or until `most` requests have been answered, whichever is first.
+    """
+    return asyncio.run(_drive(port, sources, seconds, most))

@@ -6,6 +6,8 @@ from django.views.decorators.csrf import csrf_exempt
 from drf_spectacular.views import SpectacularJSONAPIView, SpectacularSwaggerSplitView
 from rest_framework.routers import SimpleRouter
 
+from benchmarks.api import BenchmarkViewSet
+from benchmarks.views import dashboard
 from monitoring.api import AlertViewSet, RuleViewSet, SilenceViewSet
 from orders.api import OrderViewSet
 from products.api import CategoryViewSet, ProductViewSet
@@ -20,6 +22,7 @@ router.register("categories", CategoryViewSet, basename="categories")
 router.register("alerts/rules", RuleViewSet, basename="alert-rules")
 router.register("alerts/silences", SilenceViewSet, basename="alert-silences")
 router.register("alerts", AlertViewSet, basename="alerts")
+router.register("benchmarks", BenchmarkViewSet, basename="benchmarks")
 router.register("auth/tokens", TokenViewSet, basename="tokens")
 
 
@@ -33,6 +36,8 @@ def nothing_here(request: HttpRequest) -> HttpResponse:
 
 
 urlpatterns: list[URLPattern | URLResolver] = [
+    # A page, at the address that the specification gives it.
+    path("benchmarks/dashboard", dashboard, name="benchmark-dashboard"),
     *router.urls,
     path("schema", SpectacularJSONAPIView.as_view(), name="schema"),
     path("docs", SpectacularSwaggerSplitView.as_view(url_name="schema"), name="docs"),

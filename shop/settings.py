@@ -399,6 +399,9 @@ SPECTACULAR_SETTINGS = {
         "StatusEnum": "orders.states.Status.choices",
         "ReasonEnum": "products.models.Reason.choices",
         "AlertStateEnum": [(state, state) for state in ("ok", "pending", "firing", "resolved")],
+        "RunStateEnum": [
+            (state, state) for state in ("queued", "running", "finished", "failed", "cancelled")
+        ],
         "PaymentStateEnum": [("due", "due"), ("settled", "settled")],
         "ImageStateEnum": [("pending", "pending"), ("ready", "ready")],
     },

@@ -1,22 +1,30 @@
 """Viewsets of the plain API."""
 
 from collections.abc import Mapping
+from datetime import date
 from decimal import Decimal
 from typing import Any, cast
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import QuerySet
+from django.db.models import Count, QuerySet, Sum
+from django.db.models.functions import TruncDate
 from django.utils.translation import gettext as _
 from rest_framework import mixins, viewsets
+from rest_framework.decorators import action
 from rest_framework.exceptions import ParseError
 from rest_framework.pagination import PageNumberPagination
 from rest_framework.parsers import JSONParser
-from rest_framework.permissions import DjangoModelPermissionsOrAnonReadOnly, IsAuthenticated
+from rest_framework.permissions import (
+    DjangoModelPermissionsOrAnonReadOnly,
+    IsAdminUser,
+    IsAuthenticated,
+)
 from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.serializers import BaseSerializer
+from rest_framework.views import APIView
 
 from benchmarks.v1.serializers import (
     OrderSerializer,
@@ -27,6 +35,7 @@ from orders import mail
 from orders.actions import AmountTooLarge, PriceChanged, UnknownProducts, shipping_fee_for
 from orders.metrics import counted
 from orders.models import Order, OrderItem
+from orders.states import Status
 from products import stock
 from products.actions import change_product, create_product, retire_product
 from products.models import Product
@@ -36,6 +45,8 @@ from shop.events.record import record
 from shop.idempotency import once_per_key
 from shop.money import MAX_MINOR, from_minor, on_the_wire
 from shop.viewsets import caller
+
+_SOLD = (Status.PAID, Status.PROCESSING, Status.SHIPPED, Status.DELIVERED, Status.COMPLETED)
 
 
 class Pages(PageNumberPagination):
@@ -98,6 +109,15 @@ class ProductViewSet(Plain, viewsets.ModelViewSet[Product]):
         reading = self.action in ("list", "retrieve")
         return ProductSerializer if reading else ProductWriteSerializer
 
+    @action(detail=False)
+    def search(self, request: Request) -> Response:
+        """Products on sale whose name contains `q`, best sellers first."""
+        products = Product.objects.select_related("category").filter(
+            retired_at__isnull=True, name__icontains=request.query_params.get("q", "")
+        )
+        page = self.paginate_queryset(products.order_by("-sold_quantity", "-id"))
+        return self.get_paginated_response(ProductSerializer(page, many=True).data)
+
     @once_per_key
     def create(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         """Create a product."""
@@ -145,6 +165,47 @@ class OrderViewSet(
     def perform_create(self, serializer: BaseSerializer[Order]) -> None:
         """Place it, all or nothing."""
         serializer.instance = place(caller(self.request), serializer.validated_data)
+
+
+class SummaryView(APIView):
+    """What was sold: totals, days, the best ten."""
+
+    renderer_classes = (JSONRenderer,)
+    permission_classes = (IsAdminUser,)
+
+    def get(self, request: Request) -> Response:
+        """Add it up from the orders between two days."""
+        try:
+            start = date.fromisoformat(request.query_params["start_date"])
+            end = date.fromisoformat(request.query_params["end_date"])
+        except (KeyError, ValueError):
+            raise ParseError(_("start_date and end_date are days.")) from None
+        orders = Order.objects.filter(
+            created_at__date__gte=start, created_at__date__lte=end, status__in=_SOLD
+        ).order_by()
+        items = OrderItem.objects.filter(order__in=orders).order_by()
+        days = (
+            orders.annotate(day=TruncDate("created_at"))
+            .values("day")
+            .annotate(revenue=Sum("total"), orders=Count("id"))
+            .order_by("day")
+        )
+        top = (
+            items.values("product_id", "product_name")
+            .annotate(revenue=Sum("line_total"), quantity=Sum("quantity"))
+            .order_by("-revenue", "product_id")[:10]
+        )
+        return Response(
+            {
+                "revenue": float(orders.aggregate(total=Sum("total"))["total"] or 0),
+                "orders": orders.count(),
+                "items": items.aggregate(total=Sum("quantity"))["total"] or 0,
+                "days": [{**day, "revenue": float(day["revenue"])} for day in days],
+                "top_products": [
+                    {**product, "revenue": float(product["revenue"])} for product in top
+                ],
+            }
+        )
 
 
 @transaction.atomic

@@ -31,6 +31,9 @@ GROUPS: dict[str, list[str]] = {
     ],
     "Operations": [
         "orders.view_analytics",
+        "benchmarks.view_benchmarkrun",
+        "benchmarks.add_benchmarkrun",
+        "benchmarks.change_benchmarkrun",
         "monitoring.view_sample",
         *(
             f"monitoring.{verb}_{model}"

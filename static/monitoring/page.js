@@ -7,6 +7,8 @@
   const state = document.getElementById("state");
   const EVERY = 5000;
   const plots = new Map();
+  // The first and last second on every time axis.
+  let span = [0, 1];
   const style = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
   const figures = new Intl.NumberFormat(page.dataset.language, { maximumSignificantDigits: 4 });
   const clock = new Intl.DateTimeFormat(page.dataset.language, {
@@ -25,7 +27,7 @@
     return {
       width, height: 140, legend: { show: false }, cursor: { show: false },
       tzDate: (seconds) => uPlot.tzDate(new Date(seconds * 1000), page.dataset.zone),
-      scales: { y: { range: (_plot, least, most) => [Math.min(0, least ?? 0), (most || 1) * 1.1] } },
+      scales: { x: { range: () => span }, y: { range: (_plot, least, most) => [Math.min(0, least ?? 0), (most || 1) * 1.1] } },
       axes: [{ stroke: ink, grid, ticks: grid }, { stroke: ink, grid, ticks: grid, size: 60 }],
       series,
     };
@@ -86,6 +88,7 @@
       const answer = await fetch(`${page.dataset.url}?range=${range}`);
       if (!answer.ok) throw new Error(answer.status);
       const told = await answer.json();
+      span = [told.start, told.end];
       for (const section of document.querySelectorAll(".chart")) {
         draw(section, told.metrics[section.dataset.metric]);
       }

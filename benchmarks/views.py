@@ -1,0 +1,34 @@
+"""The benchmark dashboard."""
+
+from django.conf import settings
+from django.contrib.auth.decorators import login_required, permission_required
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.utils.translation import gettext as _
+
+from benchmarks.models import BenchmarkRun
+from benchmarks.scenarios import SCENARIOS
+
+
+@login_required
+@permission_required("benchmarks.view_benchmarkrun", raise_exception=True)
+def dashboard(request: HttpRequest) -> HttpResponse:
+    """Start runs, watch them, see v1 against v2 and any two results."""
+    return render(
+        request,
+        "benchmarks/dashboard.html",
+        {
+            "shop_name": settings.SHOP_NAME,
+            "zone": settings.TIME_ZONE,
+            "types": list(SCENARIOS),
+            "runs": BenchmarkRun.objects.defer("result")[:20],
+            "may_run": request.user.has_perm("benchmarks.add_benchmarkrun"),
+            "words": {
+                **{state.value: str(state.label) for state in BenchmarkRun.State},
+                "faster": _("faster"),
+                "slower": _("slower"),
+                "equivalent": _("equivalent"),
+                "inconclusive": _("inconclusive"),
+            },
+        },
+    )

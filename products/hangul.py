@@ -10,6 +10,7 @@ The arithmetic of syllables is that of the Unicode Standard, section 3.12.
 
 import re
 import unicodedata
+from functools import lru_cache
 
 _INITIALS = "ㄱㄲㄴㄷㄸㄹㅁㅂㅃㅅㅆㅇㅈㅉㅊㅋㅌㅍㅎ"
 _VOWELS = "ㅏㅐㅑㅒㅓㅔㅕㅖㅗㅘㅙㅚㅛㅜㅝㅞㅟㅠㅡㅢㅣ"
@@ -61,6 +62,8 @@ _LETTER_OF_KEY = {
 _KEY_OF_LETTER = {ord(letter): key.lower() for key, letter in _KEYS.items()}
 
 
+# The words of a catalogue come again and again in suggestions.
+@lru_cache(maxsize=20_000)
 def fold(text: str) -> str:
     """Return `text` without what does not matter: case, width, punctuation, spaces.
 
@@ -70,6 +73,7 @@ def fold(text: str) -> str:
     return _NOT_WORD.sub(" ", text).strip()
 
 
+@lru_cache(maxsize=20_000)
 def decompose(text: str) -> str:
     """Return folded text with every syllable as the letters that type it."""
     return fold(text).translate(_LETTERS)

@@ -13,7 +13,9 @@ other language.
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
+from django.db import connection
 from django.db.models import (
     Case,
     Count,
@@ -29,6 +31,7 @@ from django.db.models import (
 
 from products import hangul
 from products.models import Category, Product
+from shop.prepared import Prepared
 from shop.rest import Rows
 
 SUGGESTIONS = 8
@@ -151,15 +154,21 @@ def _begins(word: str, typed: str) -> bool:
     return form.startswith(typed)
 
 
+@cache
+def _categories_like() -> Prepared:
+    on_sale = Product.objects.on_sale().filter(category=OuterRef("pk")).order_by()
+    return Prepared(
+        Category.objects.filter(Exists(on_sale))
+        .filter(search_text__contains="")
+        .order_by("path")
+        .values_list("name_en", "name_ko")
+    )
+
+
 def _categories(query: _Query) -> list[str]:
     """Return names of categories with a word that begins like the query and something on sale."""
     if query.by_initials:
         return []
-    on_sale = Product.objects.on_sale().filter(category=OuterRef("pk")).order_by()
-    rows = (
-        Category.objects.filter(search_text__contains=f" {query.phrase}")
-        .filter(Exists(on_sale))
-        .order_by("path")
-        .values_list("name_en", "name_ko")[:_CATEGORIES]
-    )
+    pattern = f"%{connection.ops.prep_for_like_query(f' {query.phrase}')}%"
+    rows = _categories_like().fetch(pattern, limit=_CATEGORIES)
     return [en if f" {query.phrase}" in f" {hangul.decompose(en)}" else ko for en, ko in rows]

@@ -116,7 +116,7 @@
     for (const [name, data] of steps) {
       chart(box, name, "", data, [
         {}, { label: page.dataset.ratio, stroke: style("--accent"), width: 1.5, points: { show: true } },
-      ], { time: true });
+      ], { time: true, range: (_plot, least, most) => [least - 3600, most + 3600] });
     }
   }
 

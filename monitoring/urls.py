@@ -1,4 +1,4 @@
-"""Health and metrics."""
+"""Health and metrics: in every web process."""
 
 from django.urls import path
 
@@ -9,6 +9,4 @@ urlpatterns = [
     path("health/live", health.live, name="health-live"),
     path("health/ready", health.ready, name="health-ready"),
     path("metrics", views.metrics, name="metrics"),
-    path("monitoring/", views.page, name="monitoring"),
-    path("monitoring/series", views.data, name="monitoring-series"),
 ]

@@ -9,6 +9,7 @@ import base64
 import io
 import logging
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any, BinaryIO
 from uuid import UUID
 
@@ -25,6 +26,7 @@ from shop.accounts.models import User
 from shop.errors import BadRequest, ShopError
 from shop.ids import uuid7
 from shop.jobs.queue import enqueue
+from shop.prepared import Prepared
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -258,10 +260,15 @@ _COLUMNS = (
 )  # fmt: skip
 
 
+@cache
+def _images_of() -> Prepared:
+    rows = ProductImage.objects.filter(product_id=0).order_by("position", "pk")
+    return Prepared(rows.values_list(*_COLUMNS))
+
+
 def read_images(product_id: int) -> list[dict[str, Any]]:
     """Return a product's pictures as the API shows them, in order. One query."""
-    rows = ProductImage.objects.filter(product_id=product_id).order_by("position", "pk")
-    return [_as_json(row) for row in rows.values_list(*_COLUMNS)]
+    return [_as_json(row) for row in _images_of().fetch(product_id)]
 
 
 def image_json(image: ProductImage) -> dict[str, Any]:

@@ -1,28 +1,41 @@
-"""The v2 API's map."""
+"""The v2 API's map: what this process serves of it, by SHOP_SERVICES."""
 
+from django.conf import settings
 from django.http import Http404, HttpRequest, HttpResponse
 from django.urls import URLPattern, URLResolver, path
 from django.views.decorators.csrf import csrf_exempt
 from drf_spectacular.views import SpectacularJSONAPIView, SpectacularSwaggerSplitView
 from rest_framework.routers import SimpleRouter
 
-from benchmarks.api import BenchmarkViewSet
-from benchmarks.views import dashboard
-from monitoring.api import AlertViewSet, RuleViewSet, SilenceViewSet
-from orders.api import OrderViewSet
-from products.api import CategoryViewSet, ProductViewSet
 from shop.accounts.api import TokenViewSet
 from shop.errors import not_found
 
 router = SimpleRouter(trailing_slash=False, use_regex_path=False)
-# The busiest first, as in shop/urls.py.
-router.register("products", ProductViewSet, basename="products")
-router.register("orders", OrderViewSet, basename="orders")
-router.register("categories", CategoryViewSet, basename="categories")
-router.register("alerts/rules", RuleViewSet, basename="alert-rules")
-router.register("alerts/silences", SilenceViewSet, basename="alert-silences")
-router.register("alerts", AlertViewSet, basename="alerts")
-router.register("benchmarks", BenchmarkViewSet, basename="benchmarks")
+pages: list[URLPattern | URLResolver] = []
+# The busiest first, as in shop/urls.py. What is not served is not imported.
+if "products" in settings.SERVICES:
+    from products.api import CategoryViewSet, ProductViewSet
+
+    router.register("products", ProductViewSet, basename="products")
+if "orders" in settings.SERVICES:
+    from orders.api import OrderViewSet
+
+    router.register("orders", OrderViewSet, basename="orders")
+if "products" in settings.SERVICES:
+    router.register("categories", CategoryViewSet, basename="categories")
+if "monitoring" in settings.SERVICES:
+    from monitoring.api import AlertViewSet, RuleViewSet, SilenceViewSet
+
+    router.register("alerts/rules", RuleViewSet, basename="alert-rules")
+    router.register("alerts/silences", SilenceViewSet, basename="alert-silences")
+    router.register("alerts", AlertViewSet, basename="alerts")
+if "benchmarks" in settings.SERVICES:
+    from benchmarks.api import BenchmarkViewSet
+    from benchmarks.views import dashboard
+
+    router.register("benchmarks", BenchmarkViewSet, basename="benchmarks")
+    # A page, at the address that the specification gives it.
+    pages.append(path("benchmarks/dashboard", dashboard, name="benchmark-dashboard"))
 router.register("auth/tokens", TokenViewSet, basename="tokens")
 
 
@@ -36,8 +49,7 @@ def nothing_here(request: HttpRequest) -> HttpResponse:
 
 
 urlpatterns: list[URLPattern | URLResolver] = [
-    # A page, at the address that the specification gives it.
-    path("benchmarks/dashboard", dashboard, name="benchmark-dashboard"),
+    *pages,
     *router.urls,
     path("schema", SpectacularJSONAPIView.as_view(), name="schema"),
     path("docs", SpectacularSwaggerSplitView.as_view(url_name="schema"), name="docs"),

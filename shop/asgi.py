@@ -30,8 +30,9 @@ class Sockets:
     def __init__(self, hop: OneHop) -> None:
         self.hop = hop
         self.follower: Follower | None = None
+        served = websocket_urlpatterns if "orders" in settings.SERVICES else []
         self.router = URLRouter(
-            [*websocket_urlpatterns, re_path("", _nothing_here)]  # type: ignore[arg-type]
+            [*served, re_path("", _nothing_here)]  # type: ignore[arg-type]
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

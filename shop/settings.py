@@ -92,6 +92,12 @@ IDEMPOTENCY_HOURS = _number("IDEMPOTENCY_HOURS", 48)
 JOB_HISTORY_DAYS = _number("JOB_HISTORY_DAYS", 14)
 TOKEN_DAYS = _number("TOKEN_DAYS", 30)
 
+# Whose addresses a web process serves. Accounts, admin, health and metrics are
+# everywhere.
+SERVICES = frozenset(_words("SHOP_SERVICES", "products,orders,monitoring,benchmarks"))
+if unknown := SERVICES - {"products", "orders", "monitoring", "benchmarks"}:
+    raise ImproperlyConfigured(f"SHOP_SERVICES names no service: {', '.join(sorted(unknown))}.")
+
 # --- The web process -------------------------------------------------------
 
 DEBUG = _flag("DEBUG", False)

@@ -12,7 +12,11 @@ from django.templatetags.static import static
 
 def front_page(request: HttpRequest) -> HttpResponse:
     """Say what runs here and where to go."""
-    return render(request, "front_page.html", {"shop_name": settings.SHOP_NAME})
+    return render(
+        request,
+        "front_page.html",
+        {"shop_name": settings.SHOP_NAME, "services": settings.SERVICES},
+    )
 
 
 def icon(request: HttpRequest) -> HttpResponse:

@@ -1,0 +1,10 @@
+"""The pages of monitoring."""
+
+from django.urls import path
+
+from monitoring import views
+
+urlpatterns = [
+    path("", views.page, name="monitoring"),
+    path("series", views.data, name="monitoring-series"),
+]

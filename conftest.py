@@ -15,6 +15,7 @@ from rest_framework.test import APIClient
 from orders.actions import Line, place_order
 from orders.models import Order
 from products.actions import create_product
+from products.ai import embedded
 from products.models import Product
 from shop.accounts.models import User
 from shop.accounts.throttles import buckets
@@ -42,6 +43,7 @@ def clean_process() -> Iterator[None]:
     """Forget what the process keeps between requests."""
     cache.clear()
     buckets.clear()
+    embedded.forget()
     yield
 
 

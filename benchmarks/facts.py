@@ -32,7 +32,8 @@ def of_product(answer: Mapping[str, Any]) -> Facts:
     """Return the facts of a product, by whichever version it was told."""
     facts = {**answer, **_times(answer), "id": str(answer["id"]), "price": Decimal(answer["price"])}
     # What v1 never knew, here and below.
-    facts.pop("images", None)
+    for name in ("images", "category_confidence", "category_source", "seo"):
+        facts.pop(name, None)
     if isinstance(category := answer["category"], Mapping):
         facts["category"] = category["slug"]
         facts["category_name"] = {

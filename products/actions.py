@@ -7,9 +7,12 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from products import stock
-from products.models import Product
+from products.ai.provider import Guess, Provider
+from products.models import Category, Product
+from products.suggestions import LEAST_CONFIDENCE, guess_categories, item_of, propose_category
 from shop.accounts.models import User
 from shop.errors import ShopError
+from shop.jobs.queue import enqueue
 
 
 class SkuTaken(ShopError):
@@ -32,13 +35,37 @@ def create_product(*, actor: User | None, stock_quantity: int = 0, **fields: Any
     Raises:
         SkuTaken: `sku` belongs to another product, retired ones included.
     """
+    return add_product(Product(**fields), actor=actor, stock_quantity=stock_quantity)
+
+
+def add_product(product: Product, *, actor: User | None, stock_quantity: int = 0) -> Product:
+    """Save a product that is new.
+
+    Without a category it gets the likeliest one, with how likely that is, and
+    a suggestion for staff to decide on. A job writes its texts for search
+    engines after the commit.
+
+    Raises:
+        SkuTaken: its SKU belongs to another product, retired ones included.
+    """
+    asked: Provider | None = None
+    guesses: list[Guess] = []
+    if product.category is None:
+        asked, guesses = guess_categories(item_of(product))
     with transaction.atomic():
+        if guesses and guesses[0].confidence >= LEAST_CONFIDENCE:
+            product.categorise(
+                Category.objects.get(pk=guesses[0].category_id), guesses[0].confidence
+            )
         try:
             with transaction.atomic():
-                product = Product.objects.create(**fields)
+                product.save(force_insert=True)
         except IntegrityError:
-            raise _sku_taken(fields) from None
+            raise _sku_taken(product.sku) from None
         stock.receive_new({product.pk: stock_quantity}, actor=actor)
+        if asked and guesses:
+            propose_category(product, asked, guesses)
+        enqueue("products.write_seo", product_id=product.pk)
     return product
 
 
@@ -51,6 +78,9 @@ def change_product(product: Product, **fields: Any) -> Product:
     """
     for name, value in fields.items():
         setattr(product, name, value)
+    if "category" in fields:
+        product.categorise(product.category)
+        fields["category_confidence"] = None
     with transaction.atomic():
         locked = (
             Product.objects.select_for_update(no_key=True).only("retired_at").get(pk=product.pk)
@@ -61,7 +91,7 @@ def change_product(product: Product, **fields: Any) -> Product:
             with transaction.atomic():
                 product.save(update_fields=[*fields, "updated_at"])
         except IntegrityError:
-            raise _sku_taken(fields) from None
+            raise _sku_taken(fields.get("sku")) from None
     return product
 
 
@@ -72,5 +102,5 @@ def retire_product(product_id: int) -> bool:
     return bool(retired)
 
 
-def _sku_taken(fields: dict[str, Any]) -> ShopError:
-    return SkuTaken(_("Another product has this SKU."), sku=fields.get("sku"))
+def _sku_taken(sku: str | None) -> ShopError:
+    return SkuTaken(_("Another product has this SKU."), sku=sku)

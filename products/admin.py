@@ -11,17 +11,32 @@ from django.forms import ModelForm
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404, render
 from django.urls import URLPattern, path, reverse
+from django.utils.decorators import method_decorator
 from django.utils.html import format_html, format_html_join
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
+from django.views.decorators.http import require_POST
 
 from products import stock
-from products.actions import retire_product
+from products.actions import add_product, retire_product
 from products.categories import place_category
 from products.images import add_image, read_upload
-from products.models import Category, Product, ProductImage, Reason, StockMovement
+from products.models import (
+    Category,
+    Product,
+    ProductImage,
+    ProductSeo,
+    Reason,
+    StockMovement,
+    Suggestion,
+)
 from products.search import matching
+from products.suggestions import accept_suggestion, analyse, reject_suggestion
 from shop.errors import ShopError
+from shop.jobs.queue import enqueue
+
+# Of one choice in the list of products; each becomes a job.
+_MOST_ANALYSED = 1000
 
 
 @admin.register(Category)
@@ -68,6 +83,31 @@ class StockFilter(admin.SimpleListFilter):
             return queryset.filter(stock_quantity=0)
         if self.value() == "low":
             return queryset.filter(stock_quantity__lte=5)
+        return queryset
+
+
+class CategoryFilter(admin.SimpleListFilter):
+    """By who chose the category."""
+
+    title = gettext_lazy("category")
+    parameter_name = "chosen"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        """The choices."""
+        return [
+            ("none", gettext_lazy("none")),
+            ("ai", gettext_lazy("chosen by AI")),
+            ("unsure", gettext_lazy("chosen by AI, below 50 %")),
+        ]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Product]) -> QuerySet[Product]:
+        """Narrow the list."""
+        if self.value() == "none":
+            return queryset.filter(category=None)
+        if self.value() == "ai":
+            return queryset.filter(category_confidence__isnull=False)
+        if self.value() == "unsure":
+            return queryset.filter(category_confidence__lt=0.5)
         return queryset
 
 
@@ -178,22 +218,77 @@ class ImageInline(admin.TabularInline):
         return request.user.has_perm("products.view_product") or self._may(request)
 
 
+class SeoForm(forms.ModelForm):
+    """Texts for search engines, keywords in one line."""
+
+    keywords = forms.CharField(
+        label=gettext_lazy("Keywords"),
+        required=False,
+        max_length=500,
+        help_text=gettext_lazy("By commas."),
+        widget=forms.TextInput(attrs={"class": "vTextField"}),
+    )
+
+    class Meta:
+        model = ProductSeo
+        fields = ["title", "description", "keywords", "slug"]
+        widgets = {"description": forms.Textarea(attrs={"rows": 3, "cols": 80})}
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if self.instance.pk:
+            self.initial["keywords"] = ", ".join(self.instance.keywords)
+
+    def clean_keywords(self) -> list[str]:
+        """Return the words by themselves."""
+        words = [word.strip() for word in self.cleaned_data["keywords"].split(",")]
+        return [word for word in words if word]
+
+
+class SeoInline(admin.StackedInline):
+    """What search engines are told."""
+
+    model = ProductSeo
+    form = SeoForm
+    readonly_fields = ["written_by", "accepted_by"]
+
+    # Whoever may change a product may change its texts.
+    def _may(self, request: HttpRequest, obj: Any = None) -> bool:
+        return request.user.has_perm("products.change_product")
+
+    has_add_permission = has_change_permission = has_delete_permission = _may
+
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """As the product."""
+        return request.user.has_perm("products.view_product") or self._may(request)
+
+
 @admin.register(Product)
 class ProductAdmin(admin.ModelAdmin):
     """Products, with a page of their own for stock."""
 
     list_display = ["name", "price", "stock_quantity", "sku", "category", "retired_at"]
-    list_filter = [("retired_at", admin.EmptyFieldListFilter), StockFilter]
+    list_filter = [("retired_at", admin.EmptyFieldListFilter), StockFilter, CategoryFilter]
     list_select_related = ["category"]
     search_fields = ["name", "sku", "brand"]
     autocomplete_fields = ["category"]
     readonly_fields = [
-        "stock_and_history", "sold_quantity", "created_at", "updated_at", "retired_at",
+        "chosen_by", "stock_and_history", "sold_quantity", "created_at", "updated_at", "retired_at",
     ]  # fmt: skip
     fields = ["name", "sku", "brand", "category", "price", "description", *readonly_fields]
-    actions = ["retire"]
-    inlines = [ImageInline]
+    actions = ["retire", "suggest"]
+    inlines = [ImageInline, SeoInline]
+    change_form_template = "admin/products/product/change_form.html"
     show_full_result_count = False
+
+    @admin.display(description=gettext_lazy("category chosen by"))
+    def chosen_by(self, product: Product) -> str:
+        """Who chose the category, and how sure."""
+        if product.category_id is None:
+            return _("nobody yet") if product.pk else _("left empty, it is suggested")
+        if product.category_confidence is None:
+            return _("people")
+        return _("AI, %d %% sure") % round(100 * product.category_confidence)
 
     @admin.display(description=gettext_lazy("stock"))
     def stock_and_history(self, product: Product) -> str:
@@ -213,12 +308,40 @@ class ProductAdmin(admin.ModelAdmin):
         """Find what the shop's own search finds."""
         return matching(queryset, search_term), False
 
+    def save_model(
+        self, request: HttpRequest, obj: Product, form: "ModelForm[Product]", change: bool
+    ) -> None:
+        """Save; a category that was chosen here is people's choice."""
+        if not change:
+            add_product(obj, actor=request.user)  # type: ignore[arg-type]
+            return
+        if "category" in form.changed_data:
+            obj.categorise(obj.category)
+        super().save_model(request, obj, form, change)
+
     def save_formset(self, request: HttpRequest, form: Any, formset: Any, change: bool) -> None:
-        """Save, with who added an image."""
+        """Save, with who added an image or wrote a text."""
         for row in formset.forms:
             if isinstance(row.instance, ProductImage) and row.instance._state.adding:
                 row.instance.added_by = request.user  # type: ignore[assignment]
+            if isinstance(row.instance, ProductSeo) and row.has_changed():
+                row.instance.written_by = ""
+                row.instance.accepted_by = request.user  # type: ignore[assignment]
         super().save_formset(request, form, formset, change)
+
+    def change_view(
+        self,
+        request: HttpRequest,
+        object_id: str,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        """Show the product with what is suggested for it."""
+        extra: dict[str, Any] = {}
+        if request.user.has_perm("products.change_product") and object_id.isdecimal():
+            rows = Suggestion.objects.filter(product_id=object_id).select_related("decided_by")
+            extra = {"suggestions": described(list(rows[:20])), "may_analyse": True}
+        return super().change_view(request, object_id, form_url, {**(extra_context or {}), **extra})
 
     def get_urls(self) -> list[URLPattern]:
         """Add the stock page."""
@@ -227,7 +350,51 @@ class ProductAdmin(admin.ModelAdmin):
             self.admin_site.admin_view(self.stock_page),
             name="products_product_stock",
         )
-        return [stock_page, *super().get_urls()]
+        view = self.admin_site.admin_view
+        return [
+            stock_page,
+            path("<int:pk>/analyse/", view(self.analyse_page), name="products_product_analyse"),
+            path(
+                "<int:pk>/suggestions/<int:suggestion>/",
+                view(self.decide_page),
+                name="products_product_decide",
+            ),
+            *super().get_urls(),
+        ]
+
+    @method_decorator(require_POST)
+    def analyse_page(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """Ask for suggestions, and show where the price stands."""
+        if not request.user.has_perm("products.change_product"):
+            raise PermissionDenied
+        product = get_object_or_404(Product, pk=pk)
+        context = {
+            **self.admin_site.each_context(request),
+            "title": product.name,
+            "product": product,
+            "found": analyse(pk),
+            "suggestions": described(list(product.suggestions.filter(state=Suggestion.State.OPEN))),
+            "opts": self.opts,
+        }
+        return render(request, "admin/products/product/analysis.html", context)
+
+    @method_decorator(require_POST)
+    def decide_page(self, request: HttpRequest, pk: int, suggestion: int) -> HttpResponse:
+        """Accept or reject one suggestion."""
+        if not request.user.has_perm("products.change_product"):
+            raise PermissionDenied
+        get_object_or_404(Suggestion, pk=suggestion, product_id=pk)
+        decide = {"accept": accept_suggestion, "reject": reject_suggestion}.get(
+            request.POST.get("decision", "")
+        )
+        if decide is not None:
+            try:
+                decide(suggestion, actor=request.user)  # type: ignore[arg-type]
+            except ShopError as error:
+                messages.error(request, error.detail)
+            else:
+                messages.success(request, _("Decided."))
+        return HttpResponseRedirect(reverse("admin:products_product_change", args=[pk]))
 
     def stock_page(self, request: HttpRequest, pk: int) -> HttpResponse:
         """Change one product's stock; show its ledger."""
@@ -273,6 +440,17 @@ class ProductAdmin(admin.ModelAdmin):
         retired = sum(retire_product(pk) for pk in queryset.values_list("pk", flat=True))
         self.message_user(request, _("%d taken off sale.") % retired, messages.SUCCESS)
 
+    @admin.action(description=gettext_lazy("Suggest categories and texts"), permissions=["change"])
+    def suggest(self, request: HttpRequest, queryset: QuerySet[Product]) -> None:
+        """Have the chosen products analysed, each by a job."""
+        pks = list(queryset.values_list("pk", flat=True)[: _MOST_ANALYSED + 1])
+        for pk in pks[:_MOST_ANALYSED]:
+            enqueue("products.analyse", unique_key=f"products.analyse {pk}", product_id=pk)
+        text = _("%d will be analysed.") % len(pks[:_MOST_ANALYSED])
+        if len(pks) > _MOST_ANALYSED:
+            text += " " + _("The rest was too many for one go.")
+        self.message_user(request, text, messages.SUCCESS)
+
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Products are retired; `delete_product` is the right to do so, not to delete rows."""
         return obj is None and super().has_delete_permission(request)
@@ -282,6 +460,99 @@ class ProductAdmin(admin.ModelAdmin):
         actions = super().get_actions(request)
         actions.pop("delete_selected", None)
         return actions
+
+
+def described(suggestions: list[Suggestion]) -> list[tuple[Suggestion, list[tuple[str, str]]]]:
+    """Return suggestions with what they propose, as label and text. One query."""
+    wanted = {
+        pk
+        for suggestion in suggestions
+        if suggestion.kind == Suggestion.Kind.CATEGORY
+        for pk in (
+            suggestion.data["category"],
+            *(also["category"] for also in suggestion.data["also"]),
+        )
+    }
+    names = {pk: str(category) for pk, category in Category.objects.in_bulk(wanted).items()}
+    shown = []
+    for suggestion in suggestions:
+        data = suggestion.data
+        if suggestion.kind == Suggestion.Kind.CATEGORY:
+            also = ", ".join(
+                f"{names.get(other['category'], '–')} {other['confidence']:.0%}"
+                for other in data["also"]
+            )
+            lines = [(_("category"), names.get(data["category"], "–")), (_("or"), also)]
+        else:
+            lines = [
+                (_("title"), data["title"]),
+                (_("description"), data["description"]),
+                (_("keywords"), ", ".join(data["keywords"])),
+                (_("slug"), data["slug"]),
+            ]
+        shown.append((suggestion, [(label, text) for label, text in lines if text]))
+    return shown
+
+
+@admin.register(Suggestion)
+class SuggestionAdmin(admin.ModelAdmin):
+    """What waits for a decision, and what was decided by whom."""
+
+    list_display = [
+        "product", "kind", "proposed", "confidence", "state", "decided_by", "decided_at",
+        "created_at",
+    ]  # fmt: skip
+    list_filter = ["state", "kind", "provider"]
+    list_select_related = ["product", "decided_by"]
+    list_display_links = None
+    search_fields = ["product__name", "product__sku"]
+    actions = ["accept", "reject"]
+    show_full_result_count = False
+
+    @admin.display(description=gettext_lazy("proposal"))
+    def proposed(self, suggestion: Suggestion) -> str:
+        """The category's name, or the title."""
+        if suggestion.kind == Suggestion.Kind.SEO:
+            return str(suggestion.data["title"])
+        return str(suggestion.data["name"])
+
+    def _decide(self, request: HttpRequest, queryset: QuerySet[Suggestion], decide: Any) -> None:
+        done = 0
+        for suggestion in queryset:
+            try:
+                decide(suggestion.pk, actor=request.user)
+            except ShopError as error:
+                self.message_user(request, f"{suggestion}: {error.detail}", messages.ERROR)
+            else:
+                done += 1
+        if done:
+            self.message_user(request, _("%d decided.") % done, messages.SUCCESS)
+
+    @admin.action(description=gettext_lazy("Accept"), permissions=["decide"])
+    def accept(self, request: HttpRequest, queryset: QuerySet[Suggestion]) -> None:
+        """Make the products what was suggested."""
+        self._decide(request, queryset, accept_suggestion)
+
+    @admin.action(description=gettext_lazy("Reject"), permissions=["decide"])
+    def reject(self, request: HttpRequest, queryset: QuerySet[Suggestion]) -> None:
+        """Turn the suggestions down."""
+        self._decide(request, queryset, reject_suggestion)
+
+    def has_decide_permission(self, request: HttpRequest) -> bool:
+        """Whoever may change products."""
+        return request.user.has_perm("products.change_product")
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Only providers suggest."""
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Decided by the actions alone."""
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """What was decided by whom is kept."""
+        return False
 
 
 @admin.register(StockMovement)

@@ -10,12 +10,13 @@ from rest_framework.parsers import MultiPartParser
 from rest_framework.request import Request
 
 from monitoring import metrics
-from products import actions, catalogue, stock
+from products import actions, catalogue, stock, suggestions
 from products import images as pictures
 from products import search as finding
 from products.filters import ProductQuery, SearchQuery, filter_products, read_product_query
 from products.models import Category, Product, ProductImage, StockMovement
 from products.serializers import (
+    AnalysisOutput,
     CategoryList,
     CategoryQuery,
     ImageInput,
@@ -23,6 +24,7 @@ from products.serializers import (
     ImageOutput,
     MovementOutput,
     ProductChange,
+    ProductDetail,
     ProductInput,
     ProductOutput,
     SearchOutput,
@@ -70,6 +72,7 @@ class ProductViewSet(ShopViewSet):
         "destroy": "products.delete_product",
         "update_stock": "products.adjust_stock",
         "movements": "products.view_stockmovement",
+        "analyze": "products.change_product",
         "images": None,
         "add_image": "products.change_product",
         "remove_image": "products.change_product",
@@ -102,7 +105,7 @@ class ProductViewSet(ShopViewSet):
             }
         )
 
-    @extend_schema(responses=ProductOutput)
+    @extend_schema(responses=ProductDetail)
     def retrieve(self, request: Request, id: str) -> HttpResponse:
         """One product, retired ones included."""
         body = catalogue.read_product(product_id(id))
@@ -110,11 +113,14 @@ class ProductViewSet(ShopViewSet):
         return _ready(body)
 
     @extend_schema(
-        request=ProductInput, responses={201: ProductOutput}, parameters=[IDEMPOTENCY_KEY]
+        request=ProductInput, responses={201: ProductDetail}, parameters=[IDEMPOTENCY_KEY]
     )
     @once_per_key
     def create(self, request: Request) -> HttpResponse:
-        """Create a product; its first stock is booked as received."""
+        """Create a product; its first stock is booked as received.
+
+        Without a category the likeliest one is chosen, and `category_source` is "ai".
+        """
         product = actions.create_product(
             actor=caller(request), **checked(ProductInput, request.data)
         )
@@ -122,7 +128,7 @@ class ProductViewSet(ShopViewSet):
             catalogue.read_product(product.pk), 201, Location=f"/api/v2/products/{product.pk}"
         )
 
-    @extend_schema(request=ProductChange, responses=ProductOutput)
+    @extend_schema(request=ProductChange, responses=ProductDetail)
     def partial_update(self, request: Request, id: str) -> HttpResponse:
         """Change some fields."""
         product = self._get(id)
@@ -172,6 +178,15 @@ class ProductViewSet(ShopViewSet):
         window = paginate(request, query, self._get(id).movements.all, _MOVEMENTS)
         results = [_movement_json(row) for row in window.rows]
         return json_response({"results": results, **window.envelope})
+
+    @extend_schema(request=None, responses=AnalysisOutput)
+    @action(detail=True, methods=["post"])
+    def analyze(self, request: Request, id: str) -> HttpResponse:
+        """Suggest categories, texts for search engines and a price range. Changes nothing.
+
+        Staff accept or reject the suggestions in the admin.
+        """
+        return json_response(suggestions.analyse(self._get(id).pk))
 
     @extend_schema(responses=ImageList)
     @action(detail=True, methods=["get"], parser_classes=[MultiPartParser])

@@ -12,11 +12,13 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
+from django.conf import settings
 from django.core.cache import cache
 from django.db import connection
 from django.http import Http404
 
 from products import freshness
+from products.ai.seo import json_ld
 from products.images import read_images
 from products.models import Category, Product
 from shop.money import on_the_wire
@@ -39,6 +41,16 @@ _COLUMNS = (
     "updated_at",
     "retired_at",
     "sold_quantity",
+)
+# What only one product alone shows.
+_MORE_COLUMNS = (
+    "category_confidence",
+    "seo__title",
+    "seo__description",
+    "seo__keywords",
+    "seo__slug",
+    "seo__written_by",
+    "seo__accepted_by",
 )
 _POSITION = {name: index for index, name in enumerate(_COLUMNS)}
 
@@ -122,7 +134,8 @@ def _several_products(number: int) -> Prepared:
 
 @functools.cache
 def _one_product() -> Prepared:
-    return Prepared(Product.objects.filter(pk=0).order_by().values_list(*_COLUMNS))
+    rows = Product.objects.filter(pk=0).order_by()
+    return Prepared(rows.values_list(*_COLUMNS, *_MORE_COLUMNS))
 
 
 def read_product(pk: int) -> bytes:
@@ -133,7 +146,7 @@ def read_product(pk: int) -> bytes:
     Raises:
         Http404: no such product.
     """
-    key = f"product:2:{pk}"
+    key = f"product:3:{pk}"
     # Inside a transaction one sees what nobody else does yet.
     usable = not connection.in_atomic_block
     if usable:
@@ -144,10 +157,44 @@ def read_product(pk: int) -> bytes:
     found = _one_product().fetch(pk)
     if not found:
         raise Http404
-    body = dump_json({**as_json(found[0]), "images": read_images(pk)})
+    body = dump_json(_detail(found[0], read_images(pk)))
     if usable and freshness.is_fresh(pk, read_at):
         cache.set(key, (read_at, body), timeout=1)
     return body
+
+
+def read_facts(pk: int) -> dict[str, Any]:
+    """Return one product as the API shows it, from the database.
+
+    Raises:
+        Http404: no such product.
+    """
+    found = _one_product().fetch(pk)
+    if not found:
+        raise Http404
+    return _detail(found[0], read_images(pk))
+
+
+def _detail(row: Row, images: list[dict[str, Any]]) -> dict[str, Any]:
+    shown = {**as_json(row[: len(_COLUMNS)]), "images": images}
+    confidence, title, description, keywords, slug, written_by, accepted_by = row[len(_COLUMNS) :]
+    shown["category_confidence"] = confidence
+    # "ai" until staff say that it is right, or choose another.
+    shown["category_source"] = (
+        None if shown["category"] is None else "given" if confidence is None else "ai"
+    )
+    shown["seo"] = None
+    if title is not None:
+        shown["seo"] = {
+            "title": title,
+            "description": description,
+            "keywords": keywords,
+            "slug": slug,
+            "written_by": written_by or "staff",
+            "accepted": accepted_by is not None or not written_by,
+            "json_ld": json_ld(shown, settings.CURRENCY),
+        }
+    return shown
 
 
 def count_products(rows: Rows, key: str, *, of_stock: bool) -> int:

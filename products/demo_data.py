@@ -5,8 +5,10 @@ from pathlib import Path
 from products.categories import CategoryReport
 from products.importing.catalogue import Report, import_catalogue
 from products.importing.categories import import_categories
+from shop.jobs.queue import enqueue
 
-_FOLDER = Path(__file__).resolve().parent / "demo"
+# Its files.
+DEMO = Path(__file__).resolve().parent / "demo"
 
 
 def load_demo_catalogue() -> tuple[CategoryReport, Report]:
@@ -16,6 +18,8 @@ def load_demo_catalogue() -> tuple[CategoryReport, Report]:
     that were edited, moved or retired since, and stock that was sold. Prices
     are in won, and taken as numbers of the shop's currency whatever it is.
     """
-    categories = import_categories(_FOLDER / "categories.tsv", only_new=True)
-    products = import_catalogue([_FOLDER / "products.jsonl"], source="demo", only_new=True)
+    categories = import_categories(DEMO / "categories.tsv", only_new=True)
+    products = import_catalogue([DEMO / "products.jsonl"], source="demo", only_new=True)
+    # So that what is created next is judged by these products too.
+    enqueue("products.learn_categories", unique_key="products.learn_categories")
     return categories, products

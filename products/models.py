@@ -154,6 +154,9 @@ class Product(models.Model):
     # Written by products.stock alone.
     stock_quantity = models.IntegerField(_("stock"), default=0, editable=False)
     sold_quantity = models.BigIntegerField(_("sold"), default=0, editable=False)
+    # How sure a provider (products.ai) was of the category it chose, 0 to 1;
+    # empty where people chose it.
+    category_confidence = models.FloatField(null=True, blank=True, editable=False)
     created_at = models.DateTimeField(_("created"), auto_now_add=True)
     updated_at = models.DateTimeField(_("changed"), auto_now=True)
     retired_at = models.DateTimeField(_("retired"), null=True, blank=True, editable=False)
@@ -216,6 +219,11 @@ class Product(models.Model):
             if fields is None or not SEARCHED.isdisjoint(fields):
                 ProductSearch.objects.index([self.pk])
         freshness.forget_after_commit([self.pk])
+
+    def categorise(self, category: Category | None, confidence: float | None = None) -> None:
+        """Put it into a category; `confidence` is given where no person chose it. Not saved."""
+        self.category = category
+        self.category_confidence = confidence if category else None
 
     @property
     def is_on_sale(self) -> bool:
@@ -409,3 +417,123 @@ class ProductImage(models.Model):
     def folder(self) -> str:
         """Where its files lie in the storage."""
         return str(PurePosixPath(str(self.file.name)).parent)
+
+
+class ProductSeo(models.Model):
+    """What search engines are told of a product. Written by a job, accepted by staff."""
+
+    product = models.OneToOneField(
+        Product, on_delete=models.CASCADE, primary_key=True, related_name="seo"
+    )
+    title = models.CharField(_("title"), max_length=200)
+    description = models.CharField(_("description"), max_length=400, blank=True)
+    keywords = models.JSONField(_("keywords"), default=list, blank=True)
+    slug = models.CharField(_("slug"), max_length=200, blank=True)
+    # "embedded 1", or empty where a person wrote it.
+    written_by = models.CharField(_("written by"), max_length=100, blank=True)
+    accepted_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        null=True,
+        blank=True,
+        on_delete=models.SET_NULL,
+        related_name="+",
+        editable=False,
+    )
+    changed_at = models.DateTimeField(_("changed"), auto_now=True)
+
+    class Meta:
+        verbose_name = _("search engine texts")
+        verbose_name_plural = _("search engine texts")
+
+    def __str__(self) -> str:
+        return self.title
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        """Save, and have the product read anew after the commit."""
+        from products import freshness
+
+        super().save(*args, **kwargs)
+        freshness.forget_after_commit([self.product_id])
+
+    def delete(self, *args: Any, **kwargs: Any) -> tuple[int, dict[str, int]]:
+        """Delete, and have the product read anew after the commit."""
+        from products import freshness
+
+        freshness.forget_after_commit([self.product_id])
+        return super().delete(*args, **kwargs)
+
+
+class Suggestion(models.Model):
+    """What a provider proposed for a product, and what staff made of it."""
+
+    class Kind(models.TextChoices):
+        CATEGORY = "category", _("category")
+        SEO = "seo", _("search engine texts")
+
+    class State(models.TextChoices):
+        OPEN = "open", _("open")
+        ACCEPTED = "accepted", _("accepted")
+        REJECTED = "rejected", _("rejected")
+        # A later one took its place before anybody decided.
+        REPLACED = "replaced", _("replaced")
+
+    product = models.ForeignKey(Product, on_delete=models.CASCADE, related_name="suggestions")
+    kind = models.CharField(_("kind"), max_length=10, choices=Kind.choices)
+    # {"category": primary key, "name", "also": [{"category", "confidence"}]}, or the texts.
+    data = models.JSONField(_("proposal"))
+    provider = models.CharField(_("provider"), max_length=50)
+    version = models.CharField(_("version"), max_length=50)
+    confidence = models.FloatField(_("confidence"), null=True, blank=True)
+    state = models.CharField(_("state"), max_length=10, choices=State.choices, default=State.OPEN)
+    created_at = models.DateTimeField(_("time"), auto_now_add=True)
+    decided_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        null=True,
+        blank=True,
+        on_delete=models.SET_NULL,
+        related_name="+",
+        verbose_name=_("decided by"),
+    )
+    decided_at = models.DateTimeField(_("decided"), null=True, blank=True)
+
+    class Meta:
+        ordering = ["-id"]
+        verbose_name = _("suggestion")
+        verbose_name_plural = _("suggestions")
+        constraints = [
+            models.UniqueConstraint(
+                fields=["product", "kind"],
+                condition=models.Q(state="open"),
+                name="suggestion_one_open",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(state__in=["open", "accepted", "rejected", "replaced"]),
+                name="suggestion_state_valid",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(kind__in=["category", "seo"]), name="suggestion_kind_valid"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.get_kind_display()}: {self.product}"
+
+
+class Classifier(models.Model):
+    """What was learnt of the categories from their names and the shop's own products.
+
+    `products.ai.embedded` makes, packs and reads it; the newest row counts.
+    """
+
+    created_at = models.DateTimeField(_("time"), auto_now_add=True)
+    categories = models.PositiveIntegerField(_("categories"))
+    products = models.PositiveIntegerField(_("products"))
+    # Of everything it was learnt from: the same input needs no second lesson.
+    digest = models.CharField(max_length=64)
+    data = models.BinaryField()
+
+    class Meta:
+        ordering = ["-id"]
+
+    def __str__(self) -> str:
+        return f"classifier {self.pk}"

@@ -135,7 +135,107 @@ class ProductOutput(serializers.Serializer[Any]):
     created_at = serializers.DateTimeField()
     updated_at = serializers.DateTimeField()
     retired_at = serializers.DateTimeField(allow_null=True)
-    images = ImageOutput(many=True, required=False, help_text=_("Not in lists."))
+
+
+class SeoOutput(serializers.Serializer[Any]):
+    """What search engines may be told of a product."""
+
+    title = serializers.CharField()
+    description = serializers.CharField()
+    keywords = serializers.ListField(child=serializers.CharField())
+    slug = serializers.CharField()
+    written_by = serializers.CharField(help_text=_("The provider, or staff."))
+    accepted = serializers.BooleanField(help_text=_("Whether staff have approved of it."))
+    json_ld = serializers.DictField(help_text=_("schema.org Product."))
+
+
+class ProductDetail(ProductOutput):
+    """One product alone shows more than in a list."""
+
+    images = ImageOutput(many=True)
+    category_confidence = serializers.FloatField(
+        allow_null=True, help_text=_("0 to 1 where a provider chose the category.")
+    )
+    category_source = serializers.ChoiceField(["given", "ai"], allow_null=True)
+    seo = SeoOutput(allow_null=True)
+
+
+class GuessOutput(serializers.Serializer[Any]):
+    """A category that may be the right one."""
+
+    category = serializers.CharField()
+    name = LocalizedName()
+    path = LocalizedName(help_text=_("The names from the root down."))
+    confidence = serializers.FloatField()
+
+
+class WrittenOutput(serializers.Serializer[Any]):
+    """A text and how it came about."""
+
+    value = serializers.CharField()
+    method = serializers.ChoiceField(["rule", "template", "extraction"])
+
+
+class KeywordsOutput(serializers.Serializer[Any]):
+    """Keywords and how they came about."""
+
+    value = serializers.ListField(child=serializers.CharField())
+    method = serializers.ChoiceField(["rule", "template", "extraction"])
+
+
+class MendOutput(serializers.Serializer[Any]):
+    """What would make a product easier to find."""
+
+    code = serializers.CharField()
+    detail = serializers.CharField()
+
+
+class SeoAnalysis(serializers.Serializer[Any]):
+    """Proposed texts, and a score of 0 to 100."""
+
+    title = WrittenOutput()
+    description = WrittenOutput()
+    keywords = KeywordsOutput()
+    slug = WrittenOutput()
+    json_ld = serializers.DictField()
+    confidence = serializers.FloatField()
+    score = serializers.IntegerField()
+    mend = MendOutput(many=True)
+
+
+class ComparableOutput(serializers.Serializer[Any]):
+    """A product to compare with."""
+
+    product_id = serializers.CharField()
+    name = serializers.CharField()
+    price = serializers.FloatField()
+    similarity = serializers.FloatField()
+
+
+class PriceAnalysis(serializers.Serializer[Any]):
+    """Where the price stands. Null where there are fewer than 5 to compare with."""
+
+    price = serializers.FloatField()
+    compared = serializers.IntegerField()
+    category = serializers.CharField(allow_null=True)
+    percentile = serializers.FloatField(allow_null=True)
+    median = serializers.FloatField(allow_null=True)
+    suggested_low = serializers.FloatField(allow_null=True)
+    suggested_high = serializers.FloatField(allow_null=True)
+    is_outlier = serializers.BooleanField()
+    confidence = serializers.FloatField()
+    comparables = ComparableOutput(many=True)
+
+
+class AnalysisOutput(serializers.Serializer[Any]):
+    """What a provider makes of a product. Nothing is changed by it."""
+
+    product_id = serializers.CharField()
+    provider = serializers.CharField()
+    model_version = serializers.CharField()
+    category = GuessOutput(many=True)
+    seo = SeoAnalysis()
+    pricing = PriceAnalysis()
 
 
 class SearchOutput(serializers.Serializer[Any]):

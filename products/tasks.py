@@ -2,7 +2,9 @@
 
 from uuid import UUID
 
-from products import images
+from products import images, suggestions
+from products.ai import embedded
+from products.models import Product
 from shop.jobs.queue import job
 
 
@@ -10,3 +12,25 @@ from shop.jobs.queue import job
 def optimise_image(image_id: str) -> str:
     """Make the renditions of a picture that was uploaded."""
     return images.make_renditions(UUID(image_id))
+
+
+@job("products.write_seo")
+def write_seo(product_id: int) -> str:
+    """Write a new product's texts for search engines."""
+    return suggestions.write_seo(product_id)
+
+
+@job("products.analyse")
+def analyse(product_id: int) -> str:
+    """Propose a category and texts for a product, for staff to decide on."""
+    try:
+        found = suggestions.analyse(product_id)
+    except Product.DoesNotExist:
+        return "gone"
+    return found["category"][0]["category"] if found["category"] else "no category found"
+
+
+@job("products.learn_categories", queue="long")
+def learn_categories() -> str:
+    """Learn from the tree and the products anew, if anything has changed."""
+    return embedded.learn()

@@ -21,6 +21,7 @@ PERIODIC = {
     "orders.cancel_unpaid": 60,
     "shop.prune": 3600,
     "monitoring.prune": 600,
+    "products.learn_categories": 3600,
 }
 
 app.conf.beat_schedule = {

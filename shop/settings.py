@@ -409,6 +409,11 @@ SPECTACULAR_SETTINGS = {
             (state, state) for state in ("queued", "running", "finished", "failed", "cancelled")
         ],
         "PaymentStateEnum": [("due", "due"), ("settled", "settled")],
+        "PaymentMethodEnum": [
+            (way, way.replace("_", " "))
+            for way in ("card", "bank_transfer", "virtual_account", "cash", "other")
+        ],
+        "TextMethodEnum": [(way, way) for way in ("rule", "template", "extraction")],
         "ImageStateEnum": [("pending", "pending"), ("ready", "ready")],
     },
     "PREPROCESSING_HOOKS": ["shop.schema.only_v2"],

@@ -246,6 +246,8 @@ def _apply(row: Row, product: Product) -> bool:
         "brand": row.brand or product.brand,
         "price": row.price,
         "category_id": row.category_id or product.category_id,
+        # What the file says, no provider has chosen.
+        "category_confidence": None if row.category_id else product.category_confidence,
     }
     changes = {name: value for name, value in told.items() if getattr(product, name) != value}
     for name, value in changes.items():
@@ -297,5 +299,13 @@ def _update(differing: Mapping[int, Row], outcome: _Outcome) -> None:
         changed,
         update_conflicts=True,
         unique_fields=["id"],
-        update_fields=["name", "description", "brand", "price", "category", "updated_at"],
+        update_fields=[
+            "name",
+            "description",
+            "brand",
+            "price",
+            "category",
+            "category_confidence",
+            "updated_at",
+        ],  # fmt: skip
     )

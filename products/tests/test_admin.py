@@ -6,7 +6,12 @@ from products.models import Category, Product, StockMovement
 
 pytestmark = pytest.mark.django_db
 
-NO_IMAGES = {"images-TOTAL_FORMS": "0", "images-INITIAL_FORMS": "0"}
+NO_IMAGES = {
+    "images-TOTAL_FORMS": "0",
+    "images-INITIAL_FORMS": "0",
+    "seo-TOTAL_FORMS": "0",
+    "seo-INITIAL_FORMS": "0",
+}
 
 
 def test_products_are_found_and_filtered(client, clerk, make_product):

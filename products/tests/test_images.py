@@ -280,6 +280,8 @@ def test_staff_add_and_remove_in_the_admin(client, clerk, make_product):
             {
                 "name": product.name,
                 "price": "10000",
+                "seo-TOTAL_FORMS": "0",
+                "seo-INITIAL_FORMS": "0",
                 "images-TOTAL_FORMS": "1",
                 "images-INITIAL_FORMS": "0",
                 **fields,

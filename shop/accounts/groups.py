@@ -14,6 +14,8 @@ GROUPS: dict[str, list[str]] = {
         "products.delete_product",
         "products.view_stockmovement",
         "products.adjust_stock",
+        "products.view_suggestion",
+        "products.change_suggestion",
     ],
     "Order desk": [
         "orders.view_order",

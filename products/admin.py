@@ -13,6 +13,7 @@ from django.shortcuts import get_object_or_404, render
 from django.urls import URLPattern, path, reverse
 from django.utils.decorators import method_decorator
 from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString, mark_safe
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_POST
@@ -35,6 +36,8 @@ from products.suggestions import accept_suggestion, analyse, reject_suggestion
 from shop.errors import ShopError
 from shop.jobs.queue import enqueue
 
+# Other categories that are less likely only distract.
+_WORTH_NAMING = 0.05
 # Of one choice in the list of products; each becomes a job.
 _MOST_ANALYSED = 1000
 
@@ -131,6 +134,14 @@ class StockForm(forms.Form):
         return change
 
 
+class _Nothing(forms.Widget):
+    """A field that is not asked for."""
+
+    def render(self, *args: Any, **kwargs: Any) -> SafeString:
+        """Nothing."""
+        return mark_safe("")
+
+
 class ImageForm(forms.ModelForm):
     """An image: a new one comes with its file, and its file stays what it was."""
 
@@ -143,7 +154,8 @@ class ImageForm(forms.ModelForm):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         if not self.instance._state.adding:
-            self.fields["upload"] = forms.FileField(required=False, widget=forms.HiddenInput)
+            # Not hidden: the cell must be there for the cells after it.
+            self.fields["upload"] = forms.FileField(required=False, widget=_Nothing)
 
     def clean_upload(self) -> Any:
         """Read the picture; what comes out of here is clean."""
@@ -194,8 +206,8 @@ class ImageInline(admin.TabularInline):
     def made(self, image: ProductImage) -> str:
         """Each rendition with its size."""
         return format_html_join(
-            ", ",
-            '<a href="{}">{} {}</a> ({} KB)',
+            mark_safe("<br>"),
+            '<a href="{}">{} {}</a> {} KB',
             (
                 (
                     default_storage.url(found["name"]),
@@ -481,6 +493,7 @@ def described(suggestions: list[Suggestion]) -> list[tuple[Suggestion, list[tupl
             also = ", ".join(
                 f"{names.get(other['category'], '–')} {other['confidence']:.0%}"
                 for other in data["also"]
+                if other["confidence"] >= _WORTH_NAMING
             )
             lines = [(_("category"), names.get(data["category"], "–")), (_("or"), also)]
         else:

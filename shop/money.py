@@ -8,6 +8,7 @@ import orjson
 from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.db import models
+from django.utils.text import capfirst
 from django.utils.translation import gettext_lazy as _
 from rest_framework import serializers
 
@@ -141,7 +142,7 @@ class MoneyField(_Column):
         kwargs.pop("form_class", None)
         kwargs.pop("choices_form_class", None)
         return forms.DecimalField(
-            label=kwargs.get("label") or self.verbose_name,
+            label=kwargs.get("label") or capfirst(self.verbose_name),
             required=not self.blank,
             help_text=self.help_text,
             max_digits=15,

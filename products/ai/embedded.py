@@ -36,8 +36,8 @@ logger = logging.getLogger(__name__)
 
 # Changes with whatever changes the result for the same input.
 _CODE = 1
-MOST_PRODUCTS = 10_000
-_MOST_EACH = 300
+MOST_PRODUCTS = 5_000
+_MOST_EACH = 200
 _KEPT = 3
 _LOOK_AGAIN = 5.0
 
@@ -93,7 +93,7 @@ class Embedded:
         learnt = None
         if examples:
             learnt = Learnt.learn(
-                [features(example.item) for example in examples],
+                (features(example.item) for example in examples),
                 [example.category_id for example in examples],
             )
         counts = Counter(example.category_id for example in examples)

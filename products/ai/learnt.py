@@ -10,8 +10,8 @@ import math
 import random
 from array import array
 from bisect import bisect_left
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from hashlib import blake2b
 
 _EPOCHS = 6
@@ -46,37 +46,45 @@ class Learnt:
         self.weights = weights
 
     @classmethod
-    def learn(cls, examples: Sequence[Features], answers: Sequence[int]) -> "Learnt":
+    def learn(cls, examples: Iterable[Features], answers: Sequence[int]) -> "Learnt":
         """Learn from products' features and their classes (primary keys). Always the same result.
 
-        Features that only one product has tell nothing of others, and are left out.
+        Features that only one product has tell nothing of others, and are left
+        out where there are many products.
         """
-        times = Counter(name for example in examples for name in example)
-        rare = {
-            name: math.log((len(examples) + 1) / (count + 0.5))
-            for name, count in times.items()
-            if count > 1 or len(examples) < 500
-        }
-        vectors = [_unit(example, rare) for example in examples]
+        numbers: dict[str, int] = {}
+        times = array("I")
+        held: list[_Vector] = []
+        for example in examples:
+            vector = _Vector(array("I"), array("f"))
+            for name, value in example.items():
+                number = numbers.setdefault(name, len(numbers))
+                if number == len(times):
+                    times.append(0)
+                times[number] += 1
+                vector.features.append(number)
+                vector.values.append(value)
+            held.append(vector)
+        least = 1 if len(held) < 500 else 2
+        rarity = array(
+            "f",
+            (
+                math.log((len(held) + 1) / (count + 0.5)) if count >= least else 0.0
+                for count in times
+            ),
+        )
+        for vector in held:
+            vector.weigh(rarity)
         classes = sorted(set(answers))
         index_of = {pk: index for index, pk in enumerate(classes)}
-        weights = _train(vectors, [index_of[pk] for pk in answers], len(classes))
-        return cls._packed(classes, rare, weights)
-
-    @classmethod
-    def _packed(
-        cls,
-        classes: Sequence[int],
-        rare: Mapping[str, float],
-        weights: Mapping[str, Mapping[int, float]],
-    ) -> "Learnt":
-        largest = max((abs(w) for found in weights.values() for w in found.values()), default=0.0)
-        rows = sorted((_key(name), name) for name in rare)
+        weights = _train(held, [index_of[pk] for pk in answers], len(classes), len(numbers))
+        largest = max((abs(w) for found in weights for w in found.values()), default=0.0)
         packed = cls(classes, array("Q"), array("f"), array("I", [0]), array("H"), array("f"))
-        for key, name in rows:
+        rows = ((_key(name), number) for name, number in numbers.items() if rarity[number])
+        for key, number in sorted(rows):
             packed.keys.append(key)
-            packed.rarity.append(rare[name])
-            for index, weight in sorted(weights.get(name, {}).items()):
+            packed.rarity.append(rarity[number])
+            for index, weight in sorted(weights[number].items()):
                 if abs(weight) >= _SMALL * largest:
                     packed.of_class.append(index)
                     packed.weights.append(weight)
@@ -108,22 +116,34 @@ class Learnt:
         return dict(zip(self.classes, scores, strict=True)), familiar
 
 
-def _unit(example: Features, rare: Mapping[str, float]) -> dict[str, float]:
-    """Return features weighed by how rare they are, as a vector of length 1."""
-    weighed = {name: value * rare[name] for name, value in example.items() if name in rare}
-    length = math.sqrt(sum(value * value for value in weighed.values())) or 1.0
-    return {name: value / length for name, value in weighed.items()}
+@dataclass
+class _Vector:
+    """One product: the numbers of its features, and how much each weighs."""
+
+    features: "array[int]"
+    values: "array[float]"
+
+    def weigh(self, rarity: "array[float]") -> None:
+        """Weigh features by how rare they are, as a vector of length 1; drop those of no use."""
+        pairs = [
+            (number, value * rarity[number])
+            for number, value in zip(self.features, self.values, strict=True)
+            if rarity[number]
+        ]
+        length = math.sqrt(sum(value * value for _number, value in pairs)) or 1.0
+        self.features = array("I", (number for number, _value in pairs))
+        self.values = array("f", (value / length for _number, value in pairs))
 
 
 def _train(
-    vectors: Sequence[Mapping[str, float]], answers: Sequence[int], classes: int
-) -> dict[str, dict[int, float]]:
-    """Return averaged weights by feature and class."""
-    weights: dict[str, dict[int, float]] = {}
-    # Each change times the step it came at: the average without adding up every step.
-    late: dict[str, dict[int, float]] = {}
+    vectors: Sequence[_Vector], answers: Sequence[int], classes: int, features: int
+) -> list[dict[int, float]]:
+    """Return averaged weights by feature: of each class that it speaks for or against."""
+    weights: list[dict[int, float]] = [{} for _feature in range(features)]
     if classes < 2:
         return weights
+    # Each change times the step it came at: the average without adding up every step.
+    late: list[dict[int, float]] = [{} for _feature in range(features)]
     shuffled = random.Random(1)  # noqa: S311
     order = list(range(len(vectors)))
     step = 1
@@ -131,21 +151,25 @@ def _train(
         shuffled.shuffle(order)
         for number in order:
             vector, right = vectors[number], answers[number]
-            scores = [0.0] * classes
-            for name, value in vector.items():
-                for index, weight in weights.get(name, {}).items():
-                    scores[index] += value * weight
-            rival = max(
-                (index for index in range(classes) if index != right), key=scores.__getitem__
-            )
-            if scores[right] - scores[rival] < _MARGIN:
-                for name, value in vector.items():
-                    found, lately = weights.setdefault(name, {}), late.setdefault(name, {})
+            scores: dict[int, float] = {}
+            for feature, value in zip(vector.features, vector.values, strict=True):
+                for index, weight in weights[feature].items():
+                    scores[index] = scores.get(index, 0.0) + value * weight
+            own = scores.pop(right, 0.0)
+            # A class that nothing speaks of has 0, as at the beginning all have.
+            rival = max(scores, key=scores.__getitem__, default=-1)
+            if rival < 0 or (scores[rival] < 0 and len(scores) + 1 < classes):
+                rival = next(
+                    index for index in range(classes) if index != right and index not in scores
+                )
+            if own - scores.get(rival, 0.0) < _MARGIN:
+                for feature, value in zip(vector.features, vector.values, strict=True):
+                    found, lately = weights[feature], late[feature]
                     for index, change in ((right, value), (rival, -value)):
                         found[index] = found.get(index, 0.0) + change
                         lately[index] = lately.get(index, 0.0) + step * change
             step += 1
-    return {
-        name: {index: weight - late[name][index] / step for index, weight in found.items()}
-        for name, found in weights.items()
-    }
+    for found, lately in zip(weights, late, strict=True):
+        for index in found:
+            found[index] -= lately[index] / step
+    return weights

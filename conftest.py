@@ -16,6 +16,7 @@ from orders.actions import Line, place_order
 from orders.models import Order
 from products.actions import create_product
 from products.ai import embedded
+from products.categories import CategoryRow, load_categories
 from products.models import Product
 from shop.accounts.models import User
 from shop.accounts.throttles import buckets
@@ -114,6 +115,20 @@ def make_product(db: None) -> Callable[..., Product]:
         )
 
     return make
+
+
+@pytest.fixture
+def tree(db: None) -> None:
+    """A few categories, two of them of one name."""
+    load_categories(
+        [
+            CategoryRow(1, "el", "", "Electronics", "전자기기"),
+            CategoryRow(2, "el-6", "el", "Laptops", "노트북"),
+            CategoryRow(3, "aa", "", "Apparel & Accessories", "의류/액세서리"),
+            CategoryRow(4, "aa-1", "aa", "Vests", "조끼"),
+            CategoryRow(5, "ap-1", "el", "Vests", "조끼"),
+        ]
+    )
 
 
 ADDRESS = {"street": "123 Main St", "city": "Seoul", "postal_code": "12345"}

@@ -6,8 +6,20 @@ from drf_spectacular.extensions import (
     OpenApiAuthenticationExtension,
     OpenApiSerializerFieldExtension,
 )
+from drf_spectacular.openapi import AutoSchema
+from drf_spectacular.plumbing import is_list_serializer
 from drf_spectacular.utils import OpenApiParameter, inline_serializer
 from rest_framework.serializers import CharField, IntegerField, Serializer
+
+
+class ShopSchema(AutoSchema):
+    """Describes answers as they are declared: a list is a page, an object with `results`."""
+
+    def _is_list_view(self, serializer: Any = None) -> bool:
+        # Without one it is asked for the operation's name.
+        if serializer is None:
+            return super()._is_list_view()
+        return bool(is_list_serializer(serializer))
 
 
 def only_v2(endpoints: list[Any], **_: Any) -> list[Any]:

@@ -383,7 +383,7 @@ REST_FRAMEWORK = {
     "DEFAULT_PARSER_CLASSES": ["shop.rest.JSONParser"],
     "DEFAULT_RENDERER_CLASSES": ["shop.rest.JSONRenderer"],
     "DEFAULT_THROTTLE_CLASSES": ["shop.accounts.throttles.CallerThrottle"],
-    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "DEFAULT_SCHEMA_CLASS": "shop.schema.ShopSchema",
     "EXCEPTION_HANDLER": "shop.errors.handle_exception",
     # `?format=` belongs to the exports.
     "URL_FORMAT_OVERRIDE": None,

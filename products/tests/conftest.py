@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from products.categories import CategoryRow, load_categories
 from products.tests.goods import Write
 
 
@@ -23,17 +22,3 @@ def write(tmp_path: Path) -> Write:
         return path
 
     return make
-
-
-@pytest.fixture
-def tree(db: None) -> None:
-    """A few categories, two of them of one name."""
-    load_categories(
-        [
-            CategoryRow(1, "el", "", "Electronics", "전자기기"),
-            CategoryRow(2, "el-6", "el", "Laptops", "노트북"),
-            CategoryRow(3, "aa", "", "Apparel & Accessories", "의류/액세서리"),
-            CategoryRow(4, "aa-1", "aa", "Vests", "조끼"),
-            CategoryRow(5, "ap-1", "el", "Vests", "조끼"),
-        ]
-    )

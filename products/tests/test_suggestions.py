@@ -1,8 +1,11 @@
 """What is suggested for products, and what staff make of it."""
 
+import contextlib
+from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 
 import pytest
+from django.db import connections
 
 from products.ai import embedded, pricing, seo
 from products.ai.provider import Subject
@@ -411,3 +414,47 @@ def test_evaluate_ai_prints_what_it_measured(capsys, write):
         call_command("evaluate_ai", str(file), "--labels", str(labels))
     with pytest.raises(CommandError, match="no product"):
         call_command("evaluate_ai", str(write([{"name": "x", "price": 1}], "none.jsonl")))
+
+
+@pytest.mark.postgresql
+@pytest.mark.django_db(transaction=True)
+def test_of_many_who_decide_at_once_one_does(clerk, make_product):
+    suggestion = Suggestion.objects.get(product=make_product("게이밍 노트북"))
+
+    def decide(number):
+        try:
+            (accept_suggestion if number % 2 else reject_suggestion)(suggestion.pk, actor=clerk)
+            return number % 2
+        except SuggestionDecided:
+            return None
+        finally:
+            connections.close_all()
+
+    with ThreadPoolExecutor(8) as pool:
+        ended = [found for found in pool.map(decide, range(8)) if found is not None]
+    assert len(ended) == 1
+    suggestion.refresh_from_db()
+    assert suggestion.state == ("accepted" if ended[0] else "rejected")
+    assert (Product.objects.get().category is not None) == bool(ended[0])
+
+
+@pytest.mark.postgresql
+@pytest.mark.django_db(transaction=True)
+def test_analysing_against_deciding_neither_locks_up_nor_leaves_two_open(clerk, make_product):
+    product = make_product("게이밍 노트북", category=Category.objects.get(slug="vests"))
+
+    def work(number):
+        try:
+            if number % 2:
+                analyse(product.pk)
+            else:
+                for pk in Suggestion.objects.filter(state="open").values_list("pk", flat=True):
+                    with contextlib.suppress(SuggestionDecided):
+                        reject_suggestion(pk, actor=clerk)
+        finally:
+            connections.close_all()
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(work, range(24)))
+    for kind in ("category", "seo"):
+        assert Suggestion.objects.filter(kind=kind, state="open").count() <= 1

@@ -31,10 +31,10 @@ from shop.rest import dump_json
 
 logger = logging.getLogger(__name__)
 
-# Messages that wait for a client before it is given up.
+# Messages that wait for a client; the events beyond them wait in the table.
 _BACKLOG = 200
-# Seconds: how long one message may take to go out, and how often the right to
-# look is asked for again.
+# Seconds: how long one message may take to go out, or a full backlog may stay
+# full, and how often the right to look is asked for again.
 _PATIENCE = 10
 _RECHECK = 60
 # A message of a client; all it can say is "ping".
@@ -65,6 +65,9 @@ class OrderUpdates(AsyncWebsocketConsumer):
         self.last = 0
         self.watching = False
         self.outgoing: asyncio.Queue[bytes] = asyncio.Queue(_BACKLOG)
+        # Whether events wait in the table, and since when the backlog is full.
+        self.behind = False
+        self.full_since: float | None = None
         self.tasks: list[asyncio.Task[None]] = []
         try:
             await super().__call__(scope, receive, send)
@@ -119,9 +122,19 @@ class OrderUpdates(AsyncWebsocketConsumer):
         self.watching = True
 
     def deliver(self, rows: list[Row]) -> None:
-        """Take events from the follower."""
-        for row in rows:
+        """Take as many events from the follower as there is room for."""
+        taken = rows[: _BACKLOG - self.outgoing.qsize()]
+        for row in taken:
             self._put(reading.event_message(row[1:]))
+            self.last = row[3]
+        self.behind = len(taken) < len(rows)
+        now = asyncio.get_running_loop().time()
+        if taken:
+            self.full_since = None
+        elif self.full_since is None:
+            self.full_since = now
+        elif now - self.full_since > _PATIENCE:
+            self._end(4408)
 
     async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
         """Answer a ping; nothing else means anything."""
@@ -146,6 +159,8 @@ class OrderUpdates(AsyncWebsocketConsumer):
 
     def _end(self, code: int) -> None:
         """Give the client up; it may come back with `since`."""
+        if self.user is None:
+            return
         self._leave()
         closing = asyncio.ensure_future(self.close(code))
         # Kept until it is done: the loop itself holds tasks but weakly.
@@ -176,6 +191,8 @@ class OrderUpdates(AsyncWebsocketConsumer):
             except TimeoutError:
                 self._end(4408)
                 return
+            if self.behind and self.outgoing.empty():
+                self.scope["follower"].look(self.subject)
 
     async def _recheck(self) -> None:
         order_id = self.scope["url_route"]["kwargs"]["id"]
@@ -213,7 +230,8 @@ def _admit(
     if since:
         seen = _sequence_of(order, since)
         if seen is not None:
-            rows = read_news({order.subject: seen}).get(order.subject, [])
+            # What is more than that the follower brings, as the client takes it.
+            rows = read_news({order.subject: seen}).get(order.subject, [])[:_BACKLOG]
             last = rows[-1][3] if rows else seen
             return user, order.subject, last, [reading.event_message(row[1:]) for row in rows]
     # The timeline is read after the order, so it may be ahead of it by an

@@ -295,8 +295,39 @@ def test_ping_and_nonsense(live, alice, make_order):
     assert live(story) == {"type": "pong"}
 
 
+@pytest.mark.parametrize("how", ["since", "at once"])
+def test_whoever_is_far_behind_gets_it_all(live, alice, make_order, monkeypatch, how):
+    monkeypatch.setattr(consumers, "_BACKLOG", 20)
+    order, token = make_order(alice), bearer(alice)
+    first = Event.objects.get(subject=order.subject)
+
+    def add():
+        Event.objects.bulk_create(
+            Event(type="order.paid", subject=order.subject, sequence=n, data={})
+            for n in range(2, 152)
+        )
+
+    if how == "since":
+        add()
+
+    async def story(shop):
+        socket = shop.socket(order.pk, token, since=str(first.pk) if how == "since" else "")
+        await opened(socket)
+        if how == "at once":
+            await socket.receive_json_from(5)
+            await shop.do(add)
+        told = [(await socket.receive_json_from(5))["sequence"] for _ in range(150)]
+        assert await socket.receive_nothing(0.6)
+        await socket.disconnect()
+        return told
+
+    assert live(story) == list(range(2, 152))
+    assert consumers.open_sockets() == 0
+
+
 def test_a_slow_client_is_dropped_and_others_are_not(live, alice, clerk, make_order, monkeypatch):
     monkeypatch.setattr(consumers, "_BACKLOG", 1)
+    monkeypatch.setattr(consumers, "_PATIENCE", -1)
     order, token = make_order(alice), bearer(alice)
 
     async def story(shop):
@@ -308,7 +339,8 @@ def test_a_slow_client_is_dropped_and_others_are_not(live, alice, clerk, make_or
         rows = [
             (order.subject, order.pk, "order.paid", n, timezone.now(), None, {}) for n in (2, 3, 4)
         ]
-        watcher.deliver(rows)
+        for _ in range(3):
+            watcher.deliver(rows)
         told = await socket.receive_output(5)
         while told["type"] != "websocket.close":
             told = await socket.receive_output(5)

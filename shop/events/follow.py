@@ -39,7 +39,10 @@ class Watcher(Protocol):
     last: int
 
     def deliver(self, rows: list[Row]) -> None:
-        """Take events, as EVENT_COLUMNS; called on the event loop and never waits."""
+        """Take events, as EVENT_COLUMNS; called on the event loop and never waits.
+
+        `last` becomes the sequence of the last one taken; the rest is brought again.
+        """
 
 
 def read_news(last_seen: Mapping[str, int]) -> dict[str, list[Row]]:
@@ -118,9 +121,10 @@ class Follower:
         if loop is not None:
             # An event loop that has ended has no watchers either.
             with suppress(RuntimeError):
-                loop.call_soon_threadsafe(self._wake, subject)
+                loop.call_soon_threadsafe(self.look, subject)
 
-    def _wake(self, subject: str) -> None:
+    def look(self, subject: str) -> None:
+        """Ask for a subject's news now rather than in a moment; on the event loop."""
         if subject in self._watchers:
             self._woken.add(subject)
             self._poke.set()
@@ -136,7 +140,7 @@ class Follower:
                 await layer.group_add(wake.GROUP, channel)
                 while True:
                     message = await layer.receive(channel)
-                    self._wake(message["subject"])
+                    self.look(message["subject"])
             except Exception:
                 logger.warning("channel layer out of reach, polling goes on", exc_info=True)
                 await asyncio.sleep(_AFTER_FAILURE)
@@ -174,5 +178,4 @@ class Follower:
             for watcher in list(self._watchers.get(subject, ())):
                 fresh = [row for row in rows if row[3] > watcher.last]
                 if fresh:
-                    watcher.last = fresh[-1][3]
                     watcher.deliver(fresh)

@@ -2,6 +2,7 @@
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
@@ -204,6 +205,38 @@ def test_without_polling_a_wake_is_enough(live, alice, clerk, make_order, monkey
         return event
 
     assert live(story)["event"] == "order.paid"
+
+
+def test_a_cancellation_lost_in_the_channel_layer_ends_the_listening(live, monkeypatch, settings):
+    """asyncio.wait_for of Python 3.11, which the Redis client uses, may swallow one."""
+
+    class Layer:
+        async def new_channel(self):
+            return "mine"
+
+        async def group_add(self, group, channel):
+            with suppress(asyncio.CancelledError):
+                await asyncio.Event().wait()
+
+        async def receive(self, channel):
+            await asyncio.Event().wait()
+
+    settings.REDIS_URL = "redis://nowhere"
+    monkeypatch.setattr(follow, "get_channel_layer", Layer)
+
+    class Watcher:
+        last = 0
+
+    async def story(shop):
+        shop.follower.add("order/1", Watcher())
+        ear = shop.follower._ear
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        shop.follower.stop()
+        await asyncio.wait({ear}, timeout=10)
+        return ear.cancelled()
+
+    assert live(story)
 
 
 def test_nothing_is_told_of_what_was_rolled_back(live, alice, clerk, make_order):

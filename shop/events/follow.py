@@ -94,8 +94,8 @@ class Follower:
             self._loop = asyncio.get_running_loop()
             wake.listen(self._hear)
             self._task = self._loop.create_task(self._follow())
-            if settings.REDIS_URL:
-                self._ear = self._loop.create_task(self._listen())
+        if settings.REDIS_URL and (self._ear is None or self._ear.done()):
+            self._ear = asyncio.get_running_loop().create_task(self._listen())
 
     def remove(self, subject: str, watcher: Watcher) -> None:
         """Stop that; with the last watcher all asking ends."""
@@ -105,15 +105,22 @@ class Follower:
             if not watchers:
                 del self._watchers[subject]
         if not self._watchers:
-            self.stop()
+            self._rest()
 
     def stop(self) -> None:
-        """End the asking."""
+        """End the asking, and the listening to other processes."""
+        self._rest()
+        if self._ear is not None:
+            self._ear.cancel()
+            self._ear = None
+
+    def _rest(self) -> None:
+        # The ear stays: a new channel whenever somebody comes would leave one
+        # behind in the layer whenever the last one goes.
         wake.stop_listening(self._hear)
-        for task in (self._task, self._ear):
-            if task is not None:
-                task.cancel()
-        self._task = self._ear = None
+        if self._task is not None:
+            self._task.cancel()
+            self._task = None
 
     def _hear(self, subject: str) -> None:
         # Called by whichever thread has committed.
@@ -131,13 +138,20 @@ class Follower:
 
     async def _listen(self) -> None:
         """Be woken by other processes; without the channel layer, polling goes on."""
+        me = asyncio.current_task()
+        assert me is not None
+        channel = ""
         while True:
             try:
                 layer = get_channel_layer()
                 if layer is None:
                     return
-                channel = await layer.new_channel()
+                channel = channel or await layer.new_channel()
                 await layer.group_add(wake.GROUP, channel)
+                if me.cancelling():
+                    # The Redis client gets here by asyncio.wait_for, which may
+                    # swallow a cancellation (python/cpython#86296).
+                    me.cancel()
                 while True:
                     message = await layer.receive(channel)
                     self.look(message["subject"])

@@ -3,13 +3,17 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 PYTHON ?= python3
 
-.PHONY: run test lint types format clean
+.PHONY: run test browser lint types format clean
 
 run: $(VENV)/.run
 	$(BIN)/python manage.py start
 
 test: $(VENV)/.dev
 	METRICS_DIR=$(CURDIR)/.pytest_cache/metrics $(BIN)/python -m pytest
+
+# Needs Chromium, its driver and a font with Hangul.
+browser: $(VENV)/.dev
+	SHOP_BROWSER_TESTS=1 $(BIN)/python -m pytest -m browser
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -22,6 +22,9 @@ from shop.accounts.models import User
 from shop.accounts.throttles import buckets
 
 IN_CI = os.environ.get("SHOP_CI_SERVICES") == "1"
+BROWSER = os.environ.get("SHOP_BROWSER_TESTS") == "1"
+
+pytest_plugins = ["shop.tests.browser"]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -37,6 +40,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 if IN_CI:
                     raise pytest.UsageError(f"{item.nodeid} needs {name}, which CI must have.")
                 item.add_marker(pytest.mark.skip(reason=f"no {name} server is set"))
+        if item.get_closest_marker("browser") and not BROWSER:
+            item.add_marker(pytest.mark.skip(reason="pages in a browser: make browser"))
 
 
 @pytest.fixture(autouse=True)

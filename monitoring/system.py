@@ -1,5 +1,7 @@
 """What the host and the queue say of themselves when they are asked."""
 
+import threading
+import time
 from collections.abc import Iterable
 from contextlib import suppress
 
@@ -12,15 +14,54 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from monitoring.metrics import CATALOGUE
 from shop.jobs.models import Job
 
+# Seconds: a shorter look says more of itself than of the host.
+_LEAST = 1.0
+
+
+class CpuUse:
+    """How busy the host's cores are, from one look to the next in this process.
+
+    psutil.cpu_percent remembers its last look for each thread, so that the
+    first one of every thread of a pool says 0.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._at = time.monotonic()
+        self._busy, self._total = self._read()
+        self._percent: float | None = None
+
+    @staticmethod
+    def _read() -> tuple[float, float]:
+        times = psutil.cpu_times()
+        # A guest's time is within the user's.
+        total = sum(times) - getattr(times, "guest", 0) - getattr(times, "guest_nice", 0)
+        return total - times.idle - getattr(times, "iowait", 0), total
+
+    def percent(self) -> float:
+        """Return the share of all cores' time that was used, 0 to 100."""
+        with self._lock:
+            now = time.monotonic()
+            if self._percent is None or now - self._at >= _LEAST:
+                busy, total = self._read()
+                passed = total - self._total
+                share = (busy - self._busy) / passed if passed > 0 else 0.0
+                self._percent = round(min(1.0, max(0.0, share)) * 100, 1)
+                self._at, self._busy, self._total = now, busy, total
+            return self._percent
+
+
+_cpu = CpuUse()
+
 
 def read_system() -> dict[str, float]:
     """Return the system metrics by their dotted names.
 
-    CPU use is that since the last call in this process.
+    CPU use is that since the last look in this process.
     """
     network = psutil.net_io_counters()
     return {
-        "system.cpu.usage": psutil.cpu_percent(interval=None),
+        "system.cpu.usage": _cpu.percent(),
         "system.memory.usage": psutil.virtual_memory().percent,
         "system.disk.usage": psutil.disk_usage(str(settings.DATA_DIR)).percent,
         "system.network.bytes_sent": float(network.bytes_sent if network else 0),

@@ -116,7 +116,8 @@
     for (const [name, data] of steps) {
       chart(box, name, "", data, [
         {}, { label: page.dataset.ratio, stroke: style("--accent"), width: 1.5, points: { show: true } },
-      ], { time: true, range: (_plot, least, most) => [least - 3600, most + 3600] });
+      // By the data: of a single point uPlot makes a range of years.
+      ], { time: true, range: () => [data[0].at(0) - 3600, data[0].at(-1) + 3600] });
     }
   }
 

@@ -11,6 +11,10 @@
   let span = [0, 1];
   const style = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
   const figures = new Intl.NumberFormat(page.dataset.language, { maximumSignificantDigits: 4 });
+  // On an axis there is room for 1.8M, not for 1,839,000.
+  const short = new Intl.NumberFormat(page.dataset.language, {
+    notation: "compact", maximumSignificantDigits: 3,
+  });
   const clock = new Intl.DateTimeFormat(page.dataset.language, {
     dateStyle: "short", timeStyle: "medium", timeZone: page.dataset.zone,
   });
@@ -28,7 +32,10 @@
       width, height: 140, legend: { show: false }, cursor: { show: false },
       tzDate: (seconds) => uPlot.tzDate(new Date(seconds * 1000), page.dataset.zone),
       scales: { x: { range: () => span }, y: { range: (_plot, least, most) => [Math.min(0, least ?? 0), (most || 1) * 1.1] } },
-      axes: [{ stroke: ink, grid, ticks: grid }, { stroke: ink, grid, ticks: grid, size: 60 }],
+      axes: [{ stroke: ink, grid, ticks: grid }, {
+        stroke: ink, grid, ticks: grid, size: 60,
+        values: (_plot, marks) => marks.map((mark) => short.format(mark)),
+      }],
       series,
     };
   }

@@ -1,0 +1,55 @@
+"""The monitoring page in a browser: charts that move, and a rule that fires for a reason."""
+
+import multiprocessing
+import os
+import time
+
+import pytest
+
+pytestmark = pytest.mark.browser
+
+
+def burn(seconds):
+    """Keep one core busy."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        pass
+
+
+@pytest.fixture
+def busy():
+    """Keep every core busy until the test is over, for two minutes at most."""
+    fork = multiprocessing.get_context("spawn")
+    burners = [fork.Process(target=burn, args=(120,)) for _ in range(os.cpu_count() or 1)]
+    yield lambda: [burner.start() for burner in burners]
+    for burner in burners:
+        if burner.pid is not None:
+            burner.terminate()
+            burner.join()
+
+
+def test_charts_move_and_a_rule_fires_when_the_cpu_is_burnt(page, open_shop, busy):
+    open_shop.shell(
+        "from monitoring.alerts import alert_manager;"
+        "alert_manager.add_rule(name='Burning', metric_name='system.cpu.usage', condition='gt',"
+        " threshold=85.0, window=20)"
+    )
+    page.sign_in("admin", "/monitoring/")
+    page.until(lambda: page.text("#state").startswith("Live"), "live", 60)
+    sampled = page.text("#state")
+    page.until(lambda: page.text("#state") != sampled, "another sample", 60)
+    cpu = '[data-metric="system.cpu.usage"]'
+    assert float(page.text(f"{cpu} [data-figure=last]")) > 0
+    assert page.all(f"{cpu} canvas")
+    busy()
+    page.until(lambda: page.all("#alerts tr.firing"), "a rule fires", 110)
+    assert "Burning" in page.text("#alerts tr.firing")
+    page.picture("monitoring")
+
+
+def test_customers_see_nothing_of_it(page):
+    page.sign_in("alice", "/orders/00000000-0000-7000-8000-000000000000/track")
+    page.complaints()
+    page.go("/monitoring/")
+    assert page.text("h1") == "Not allowed"
+    assert all("403" in line for line in page.complaints())

@@ -1,10 +1,13 @@
 """Runs: started, one at a time, cancelled, compared; and a real one from end to end."""
 
+import json
 from datetime import timedelta
+from io import StringIO
 
 import pytest
 from django.contrib.auth.models import Group
 from django.core import mail
+from django.core.management import CommandError, call_command
 from django.db import connection
 from django.utils import timezone
 
@@ -72,6 +75,43 @@ def test_a_run_is_accepted_and_done_by_a_worker(client_of, ops, monkeypatch):
     assert "latencies_us" not in listed[0]["result"]["steps"][0]["v1"]
     file = client_of(ops).get(f"{URL}/results/{done['name']}.json?download=true")
     assert file["Content-Disposition"] == f'attachment; filename="{done["name"]}.json"'
+
+
+def test_the_same_from_the_shell(monkeypatch, tmp_path):
+    file = tmp_path / "told.json"
+    monkeypatch.setattr(actions, "run", lambda parameters, say: shell_result(parameters))
+    out = StringIO()
+    call_command(
+        "benchmark", "search", iterations=70, users=3, json=file, stdout=out, stderr=StringIO()
+    )
+    assert "| search | v1 | 100 |" in out.getvalue()
+    assert "search: 2.00 x" in out.getvalue()
+    run = BenchmarkRun.objects.get()
+    assert (run.state, run.parameters["iterations"], run.parameters["users"]) == (
+        "finished", 70, 3,
+    )  # fmt: skip
+    assert json.loads(file.read_text())["name"] == run.name
+    assert f"Kept as {run.name}." in out.getvalue()
+
+
+def shell_result(parameters):
+    told = a_result()
+    told["parameters"] = {"same": parameters.same}
+    told["memory_mb"] = 100
+    for step in told["steps"]:
+        for side in ("v1", "v2"):
+            step[side] |= {"p50_ms": 1, "p95_ms": 2, "p99_ms": 3, "cpu_us": 1000, "queries": 2}
+        step["comparison"] = {
+            "ratio": 2.0, "low": 1.9, "high": 2.1, "p": 0.01, "effect": 0.5, "verdict": "faster",
+        }  # fmt: skip
+    return told
+
+
+@pytest.mark.parametrize("wrong", [{"iterations": 0}, {"users": 0}, {"products": 5}])
+def test_wrong_words_in_the_shell_start_nothing(wrong):
+    with pytest.raises(CommandError):
+        call_command("benchmark", "search", **wrong)
+    assert not BenchmarkRun.objects.exists()
 
 
 def test_one_at_a_time(client_of, ops):

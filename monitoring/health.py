@@ -18,7 +18,7 @@ from kombu import Connection
 
 from monitoring import series, system
 
-# Seconds without a sample, seconds that a job may be overdue, percent of the disk.
+# Seconds without a sample, seconds that a job or an event may be overdue, percent of the disk.
 _SILENCE = 60
 _LAG = 300
 _FULL = 95
@@ -111,10 +111,13 @@ def _check_worker() -> str:
 
 
 def _check_jobs() -> str:
-    waiting = system.read_jobs()
-    if waiting["jobs.lag"] > _LAG:
-        return f"degraded: a job has been due for {waiting['jobs.lag']:.0f} s"
-    return "ok"
+    waited = system.read_jobs()["jobs.lag"]
+    return "ok" if waited < _LAG else f"degraded: a job has been due for {waited:.0f} s"
+
+
+def _check_events() -> str:
+    waited = system.read_events()["event.lag"]
+    return "ok" if waited < _LAG else f"degraded: an event has waited for {waited:.0f} s"
 
 
 def _check_disk() -> str:
@@ -132,6 +135,7 @@ _WELCOME: tuple[tuple[str, Callable[[], str]], ...] = (
     ("broker", lambda: _check_broker()),
     ("worker", lambda: _check_worker()),
     ("jobs", lambda: _check_jobs()),
+    ("events", lambda: _check_events()),
     ("disk", lambda: _check_disk()),
 )
 

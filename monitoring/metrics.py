@@ -144,6 +144,20 @@ for _name, _series, _kind, _unit, _help in (
     ("jobs.queued", "shop_jobs_queued", "gauge", "jobs", "Jobs that are due and wait."),
     ("jobs.failed", "shop_jobs_failed", "gauge", "jobs", "Jobs that were given up."),
     ("jobs.lag", "shop_jobs_lag_seconds", "gauge", "seconds", "How long the oldest due job waits."),
+    (
+        "event.lag",
+        "shop_event_lag_seconds",
+        "gauge",
+        "seconds",
+        "How long the oldest event has waited for a sink.",
+    ),
+    (
+        "event.dead",
+        "shop_events_dead",
+        "gauge",
+        "deliveries",
+        "Deliveries of events that were given up.",
+    ),
 ):
     _declare(_name, _series, _kind, _unit, (), _help)  # type: ignore[arg-type]
 _declare(

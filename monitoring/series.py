@@ -107,7 +107,7 @@ def sample(now: datetime | None = None) -> int:
     except OSError:
         logger.warning("the metrics' files could not be put together", exc_info=True)
     sums = multiprocess.values()
-    gauges = system.read_system() | system.read_jobs()
+    gauges = system.read_all()
     counters = {_key(name, labels): value for (name, labels), value in sums.items()}
     for name in ("system.network.bytes_sent", "system.network.bytes_recv"):
         counters[CATALOGUE[name].series] = gauges.pop(name)

@@ -1,4 +1,4 @@
-"""What the host and the queue say of themselves when they are asked."""
+"""What the host, the queue and the events say of themselves when they are asked."""
 
 import threading
 import time
@@ -12,6 +12,8 @@ from django.utils import timezone
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from monitoring.metrics import CATALOGUE
+from shop.events import delivery
+from shop.events.models import SinkOffset
 from shop.jobs.models import Job
 
 # Seconds: a shorter look says more of itself than of the host.
@@ -81,6 +83,19 @@ def read_jobs() -> dict[str, float]:
     }
 
 
+def read_events() -> dict[str, float]:
+    """Return the metrics of the events' way by their dotted names. Three short queries."""
+    return {
+        "event.lag": delivery.lag(timezone.now()),
+        "event.dead": SinkOffset.objects.dead().count(),
+    }
+
+
+def read_all() -> dict[str, float]:
+    """Return all of them."""
+    return read_system() | read_jobs() | read_events()
+
+
 class Now:
     """A collector of what is read at the moment of asking."""
 
@@ -88,7 +103,7 @@ class Now:
         """Read it; without a database, what the host says."""
         readings = read_system()
         with suppress(Error):
-            readings |= read_jobs()
+            readings |= read_jobs() | read_events()
         for name, value in readings.items():
             metric = CATALOGUE[name]
             if metric.kind == "counter":

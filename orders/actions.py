@@ -17,7 +17,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from monitoring import metrics
-from orders import books, mail
+from orders import books
 from orders.models import Order, OrderItem, Payment, Return, ReturnItem
 from orders.states import MOVES, Status
 from products import stock
@@ -107,7 +107,7 @@ def place_order(*, customer: User, lines: Sequence[Line], address: Mapping[str, 
     """Place an order and take its stock, all or nothing.
 
     `address` holds the text fields of an Order (street, city, postal_code
-    and optionally recipient, phone, email, memo). Eight queries, however many
+    and optionally recipient, phone, email, memo). Seven queries, however many
     lines.
 
     Raises:
@@ -185,7 +185,6 @@ def _place(
         actor=customer,
         data={"status": order.status},
     )
-    mail.leave(order.pk, "created")
     locked = stock.take(quantities, order_id=order.pk, actor=customer)
     if any(locked[pk].price != offers[pk].price or locked[pk].retired for pk in quantities):
         raise _Moved
@@ -271,8 +270,6 @@ def _move(order: Order, to: Status, *, actor: User | None, **details: Any) -> No
     order.status = to
     order.save(update_fields=["status"])
     _tell(order, to.value, actor=actor, data=data)
-    if to in mail.KINDS:
-        mail.leave(order.pk, to.value)
     if to is Status.CANCELLED:
         stock.give_back(
             dict(order.items.values_list("product_id", "quantity")),
@@ -352,7 +349,6 @@ def settle_refund(*, order_id: UUID, refund_id: int, reference: str, actor: User
         order = _locked(order_id)
         refund = books.settle(order, refund_id, reference=reference)
         _tell(order, "refunded", actor=actor, data={"amount": str(refund.amount)})
-        mail.leave(order.pk, "refunded")
         return order
 
     return in_transaction(work)

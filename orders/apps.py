@@ -11,7 +11,9 @@ class OrdersConfig(AppConfig):
     verbose_name = _("Orders")
 
     def ready(self) -> None:
-        """Register the jobs."""
-        from orders import tasks
+        """Register the jobs, and mail as a road for events."""
+        from orders import mail, tasks
+        from shop.events.sinks import register
 
+        register(mail.SINK)
         assert tasks

@@ -1,9 +1,8 @@
 """Mail to the buyer: what is sent when, as jobs.
 
-A job is left in the transaction of the change and found by the worker within
-seconds, so that nothing is sent for what was rolled back and no request waits
-for a broker. If a worker dies between sending and noting it, the mail is sent
-again: at least once.
+A sink of the event road leaves the job, so that nothing is sent for what was
+rolled back and no request pays for it. If a worker dies between sending and
+noting it, the mail is sent again: at least once.
 """
 
 from uuid import UUID
@@ -15,16 +14,22 @@ from django.utils.translation import gettext as _
 from django.utils.translation import override
 
 from orders.models import Order
+from shop.events.models import Event
+from shop.events.sinks import Sink
 from shop.jobs.queue import leave as leave_job
 
 # What has a template in templates/orders/mail/.
 KINDS = frozenset({"created", "shipped", "cancelled", "refunded"})
 
 
-def leave(order_id: UUID, kind: str) -> None:
+def _leave(event: Event) -> None:
     """Have the buyer told, if the shop sends mail."""
     if settings.ORDER_MAIL:
-        leave_job("orders.send_mail", order_id=str(order_id), kind=kind)
+        order_id, kind = event.subject.removeprefix("order/"), event.type.removeprefix("order.")
+        leave_job("orders.send_mail", order_id=order_id, kind=kind)
+
+
+SINK = Sink("mail", _leave, types=frozenset(f"order.{kind}" for kind in KINDS), transactional=True)
 
 
 def send(order_id: UUID, kind: str) -> str:

@@ -10,7 +10,8 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from shop.accounts.models import AccessToken, User
-from shop.events.models import Event
+from shop.events.delivery import skip, try_again
+from shop.events.models import Event, SinkOffset
 from shop.jobs.models import Job
 from shop.jobs.queue import run_again
 
@@ -61,6 +62,62 @@ class EventAdmin(ReadOnly):
     search_fields = ["subject", "correlation_id"]
     ordering = ["-time"]
     show_full_result_count = False
+
+
+class DeliveryFilter(admin.SimpleListFilter):
+    """By what becomes of it."""
+
+    title = gettext_lazy("delivery")
+    parameter_name = "delivery"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        """The choices."""
+        return [("behind", gettext_lazy("waiting")), ("dead", gettext_lazy("given up"))]
+
+    def queryset(
+        self, request: HttpRequest, queryset: QuerySet[SinkOffset]
+    ) -> QuerySet[SinkOffset]:
+        """Narrow the list."""
+        if self.value() == "behind":
+            return queryset.filter(pk__in=SinkOffset.objects.behind())
+        if self.value() == "dead":
+            return queryset.filter(state=SinkOffset.State.DEAD)
+        return queryset
+
+
+@admin.register(SinkOffset)
+class SinkOffsetAdmin(ReadOnly):
+    """How far each sink has got, and what it would not take."""
+
+    list_display = [
+        "sink", "subject", "state", "delivered", "newest", "attempts", "due_at", "updated_at",
+        "error",
+    ]  # fmt: skip
+    list_filter = [DeliveryFilter, "sink"]
+    search_fields = ["=subject"]
+    list_display_links = None
+    actions = ["try_again", "skip"]
+    show_full_result_count = False
+
+    def _decide(self, request: HttpRequest, queryset: QuerySet[SinkOffset], decide: Any) -> None:
+        done = sum(decide(pk) for pk in queryset.values_list("pk", flat=True))
+        self.message_user(
+            request, _("%d will go on.") % done, messages.SUCCESS if done else messages.WARNING
+        )
+
+    @admin.action(description=gettext_lazy("Try again"), permissions=["decide"])
+    def try_again(self, request: HttpRequest, queryset: QuerySet[SinkOffset]) -> None:
+        """Give the same event once more, to those that were given up."""
+        self._decide(request, queryset, try_again)
+
+    @admin.action(description=gettext_lazy("Pass over this event"), permissions=["decide"])
+    def skip(self, request: HttpRequest, queryset: QuerySet[SinkOffset]) -> None:
+        """Go on with the next event, for those that were given up."""
+        self._decide(request, queryset, skip)
+
+    def has_decide_permission(self, request: HttpRequest) -> bool:
+        """Whoever may change deliveries."""
+        return request.user.has_perm("shop.change_sinkoffset")
 
 
 @admin.register(Job)

@@ -8,7 +8,7 @@ import os
 from typing import Any
 
 from celery import Celery
-from celery.signals import setup_logging, worker_process_init
+from celery.signals import setup_logging, worker_process_init, worker_ready, worker_shutdown
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "shop.settings")
 
@@ -96,3 +96,22 @@ def _close_inherited_connections(**_: Any) -> None:
     from django.db import connections
 
     connections.close_all()
+
+
+_senders: list[Any] = []
+
+
+@worker_ready.connect
+def _send_events(**_: Any) -> None:
+    """Give events to their sinks for as long as the worker runs."""
+    from shop.events.sender import Sender
+
+    sender = Sender()
+    sender.start()
+    _senders.append(sender)
+
+
+@worker_shutdown.connect
+def _stop_sending(**_: Any) -> None:
+    while _senders:
+        _senders.pop().stop(10.0)

@@ -6,17 +6,18 @@ from uuid import UUID
 
 
 def uuid7() -> UUID:
-    """Return a UUIDv7: 48 bits of Unix milliseconds, then 74 random bits.
+    """Return a UUIDv7: Unix milliseconds, 12 bits of a fraction of one, 62 random bits.
 
-    Layout after RFC 9562, section 5.7.
+    Layout after RFC 9562, section 5.7; the fraction (a quarter of a
+    microsecond) by method 3 of section 6.2, so that what one process makes in
+    a row sorts in that row.
     """
-    milliseconds = time.time_ns() // 1_000_000
-    random = int.from_bytes(os.urandom(10), "big")
+    milliseconds, rest = divmod(time.time_ns(), 1_000_000)
     value = (
         (milliseconds & 0xFFFF_FFFF_FFFF) << 80
         | 0x7 << 76
-        | (random >> 68 & 0xFFF) << 64
+        | (rest * 4096 // 1_000_000) << 64
         | 0b10 << 62
-        | random & 0x3FFF_FFFF_FFFF_FFFF
+        | int.from_bytes(os.urandom(8), "big") >> 2
     )
     return UUID(int=value)

@@ -91,6 +91,8 @@ ORDER_MAIL = _flag("ORDER_MAIL", True)
 IDEMPOTENCY_HOURS = _number("IDEMPOTENCY_HOURS", 48)
 JOB_HISTORY_DAYS = _number("JOB_HISTORY_DAYS", 14)
 TOKEN_DAYS = _number("TOKEN_DAYS", 30)
+# Who events say they come from: a URI, the `source` of a CloudEvent.
+EVENT_SOURCE = os.environ.get("EVENT_SOURCE", "urn:shop")
 
 # Whose addresses a web process serves. Accounts, admin, health and metrics are
 # everywhere.

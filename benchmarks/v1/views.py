@@ -31,7 +31,6 @@ from benchmarks.v1.serializers import (
     ProductSerializer,
     ProductWriteSerializer,
 )
-from orders import mail
 from orders.actions import AmountTooLarge, PriceChanged, UnknownProducts, shipping_fee_for
 from orders.metrics import counted
 from orders.models import Order, OrderItem
@@ -275,6 +274,5 @@ def place(customer: User, data: Mapping[str, Any]) -> Order:
         actor=customer,
         data={"status": order.status},
     )
-    mail.leave(order.pk, "created")
     stock.take(quantities, order_id=order.pk, actor=customer)
     return order

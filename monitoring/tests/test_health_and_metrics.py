@@ -19,7 +19,7 @@ pytestmark = pytest.mark.django_db
 
 def test_all_is_well(client):
     SamplerState.objects.create(sampled_at=timezone.now())
-    parts = ("database", "migrations", "cache", "broker", "worker", "jobs", "disk")
+    parts = ("database", "migrations", "cache", "broker", "worker", "jobs", "events", "disk")
     assert client.get("/health").json() == {"status": "ok", "checks": dict.fromkeys(parts, "ok")}
     assert client.get("/health/ready").json() == {"status": "ok"}
     assert client.get("/health/live").json() == {"status": "ok"}

@@ -11,6 +11,7 @@ from orders.actions import move_order, record_payment
 from orders.models import Order, Payment, Return
 from orders.states import Status
 from products.models import StockMovement
+from shop.events.delivery import send_all
 from shop.events.models import Event
 from shop.jobs.models import Job
 from shop.jobs.queue import sweep
@@ -243,6 +244,7 @@ class TestMail:
         other = make_order(alice, (product, 1))
         record_payment(order_id=other.pk, amount=13000, method="card", actor=clerk)
         move_order(order_id=other.pk, to=Status.CANCELLED, actor=clerk)
+        send_all()
         sweep()
         assert [message.to for message in mail.outbox] == [["alice@example.com"]] * 4
         created, shipped, second, cancelled = (message.body for message in mail.outbox)
@@ -256,17 +258,20 @@ class TestMail:
 
         with pytest.raises(InsufficientStock):
             make_order(alice, (make_product(stock=1), 2))
+        send_all()
         assert not Job.objects.filter(task="orders.send_mail").exists()
 
     def test_it_can_be_switched_off(self, alice, make_order, settings):
         settings.ORDER_MAIL = False
         make_order(alice)
+        assert send_all() == 1
         assert not Job.objects.filter(task="orders.send_mail").exists()
 
     def test_without_an_address_the_job_says_so(self, alice, make_order):
         alice.email = ""
         alice.save()
         make_order(alice)
+        send_all()
         sweep()
         assert mail.outbox == []
         assert Job.objects.get(task="orders.send_mail").result == "no address"

@@ -197,7 +197,7 @@ def test_the_number_of_queries_does_not_grow_with_the_lines(
 ):
     wanted = [(make_product(f"상품 {n}"), 1) for n in range(lines)]
     # Savepoint and its release (the test's transaction is the outer one),
-    # products read, order, items, event, mail job, lock, stock, ledger; and the bulk
+    # products read, order, items, event, lock, stock, ledger; and the bulk
     # inserts' own savepoints.
-    with django_assert_num_queries(10):
+    with django_assert_num_queries(9):
         make_order(alice, *wanted)

@@ -47,6 +47,8 @@ GROUPS: dict[str, list[str]] = {
         "shop.view_job",
         "shop.change_job",
         "shop.view_event",
+        "shop.view_sinkoffset",
+        "shop.change_sinkoffset",
     ],
 }
 

@@ -7,6 +7,7 @@ from django.core.management import call_command
 from django.utils import timezone
 
 from shop.accounts.models import AccessToken
+from shop.events import delivery
 from shop.idempotency import IdempotencyKey
 from shop.jobs.models import Job
 from shop.jobs.queue import job
@@ -14,14 +15,14 @@ from shop.jobs.queue import job
 
 @job("shop.prune")
 def prune() -> str:
-    """Delete old job rows, idempotency keys, expired tokens and sessions."""
+    """Delete old job rows, idempotency keys, delivery notes, expired tokens and sessions."""
     now = timezone.now()
-    jobs, _ = Job.objects.filter(
-        state=Job.State.FINISHED, finished_at__lt=now - timedelta(days=settings.JOB_HISTORY_DAYS)
-    ).delete()
+    old = now - timedelta(days=settings.JOB_HISTORY_DAYS)
+    jobs, _ = Job.objects.filter(state=Job.State.FINISHED, finished_at__lt=old).delete()
+    offsets = delivery.prune(old)
     keys, _ = IdempotencyKey.objects.filter(
         created_at__lt=now - timedelta(hours=settings.IDEMPOTENCY_HOURS)
     ).delete()
     tokens, _ = AccessToken.objects.expired().delete()
     call_command("clearsessions")
-    return f"{jobs} jobs, {keys} keys, {tokens} tokens"
+    return f"{jobs} jobs, {offsets} deliveries, {keys} keys, {tokens} tokens"

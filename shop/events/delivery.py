@@ -1,0 +1,354 @@
+"""Giving events to sinks, after the commit and in whatever process.
+
+Two steps, each of which any number of senders may do at once:
+
+1. `put_down` takes events that are pending, in whatever order their
+   transactions committed, and notes for each sink that wants them how far
+   their subject has got (`SinkOffset.newest`).
+2. `deliver` claims offsets that are behind, gives the sink the events in
+   between, and notes how far it got. A claim has a token and an end: a sender
+   that dies loses it, and one that was only slow can't overwrite what its
+   successor noted.
+
+Between giving and noting a process may die: then the event is given again,
+with the same id. Never is it not given.
+"""
+
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+from django.db import connection, transaction
+from django.utils import timezone
+
+from shop.context import correlation_id, sane_correlation_id
+from shop.db import in_transaction
+from shop.events.models import Event, SinkOffset
+from shop.events.sinks import Sink, registered
+
+logger = logging.getLogger(__name__)
+
+# Events that one transaction puts down, and offsets that one claim takes.
+_PUT_DOWN = 1000
+_CLAIMED = 200
+# Offsets that one statement writes: ten parameters each, of which SQLite takes 32,766.
+_WANTED = 2000
+# Events that are read for one claim.
+_READ = 2000
+# How long a claim is good; it must outlive a sink's slowest delivery, begun at
+# the last moment that _WORK (seconds) allows.
+LEASE = timedelta(seconds=90)
+_WORK = 20.0
+# Seconds after which what was delivered is noted: what is given again when a
+# process dies.
+_NOTE_EVERY = 0.2
+_ERROR = 2000
+
+
+@dataclass
+class _Wanted:
+    first: int
+    last: int
+    since: datetime
+
+
+def put_down() -> int:
+    """Note pending events for the sinks that want them; returns how many events.
+
+    Five statements for a thousand events.
+    """
+    if not Event.objects.pending().exists():
+        # Without a transaction, which on SQLite would take the write lock.
+        return 0
+    return in_transaction(_put_down)
+
+
+def _put_down() -> int:
+    oldest = Event.objects.pending().order_by("pk").values_list("subject", flat=True)[:_PUT_DOWN]
+    # All that is pending of a subject at once, and no rows skipped that another
+    # sender has locked: an offset that began after the second event would
+    # never see the first.
+    events = list(
+        Event.objects.pending()
+        .filter(subject__in=set(oldest))
+        .order_by("pk")
+        .select_for_update()
+        .values_list("pk", "type", "subject", "sequence", "time")
+    )
+    if not events:
+        return 0
+    wanted: dict[tuple[str, str], _Wanted] = {}
+    for sink in registered():
+        for _pk, kind, subject, sequence, moment in events:
+            if not sink.wants(kind):
+                continue
+            known = wanted.setdefault(
+                (sink.name, subject), _Wanted(sequence, sequence, since=moment)
+            )
+            known.first = min(known.first, sequence)
+            known.last = max(known.last, sequence)
+            known.since = min(known.since, moment)
+    # In one order, so that two senders can't wait for each other.
+    ordered = sorted(wanted.items(), key=lambda item: item[0])
+    for start in range(0, len(ordered), _WANTED):
+        _want(ordered[start : start + _WANTED])
+    Event.objects.filter(pk__in=[event[0] for event in events]).update(pending=False)
+    return len(events)
+
+
+def _want(wanted: Sequence[tuple[tuple[str, str], _Wanted]]) -> None:
+    """Move `newest` forward; an offset at rest becomes due, one behind keeps its pause."""
+    adapt = connection.ops.adapt_datetimefield_value
+    now = timezone.now()
+    rows: list[Any] = []
+    for (sink, subject), found in wanted:
+        rows += [sink, subject, found.first - 1, found.last, SinkOffset.State.OPEN.value]
+        rows += [adapt(now), adapt(found.since), 0, "", adapt(now)]
+    values = ", ".join(["(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"] * len(wanted))
+    at_rest = "o.newest = o.delivered"
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO shop_sinkoffset AS o (sink, subject, delivered, newest, state, due_at,"  # noqa: S608
+            f" waiting_since, attempts, error, updated_at) VALUES {values}"
+            " ON CONFLICT (sink, subject) DO UPDATE SET"
+            f" due_at = CASE WHEN {at_rest} THEN excluded.due_at ELSE o.due_at END,"
+            f" waiting_since = CASE WHEN {at_rest} THEN excluded.waiting_since"
+            " ELSE o.waiting_since END,"
+            " newest = CASE WHEN excluded.newest > o.newest THEN excluded.newest"
+            " ELSE o.newest END,"
+            " updated_at = excluded.updated_at",
+            rows,
+        )
+
+
+def deliver(sink: Sink) -> int:
+    """Give a sink what is due to it; returns how many events it took.
+
+    Five statements for up to 200 subjects, and more where the sink takes its time.
+    """
+    now = timezone.now()
+    if not SinkOffset.objects.due(sink.name, now).exists():
+        return 0
+    claim = uuid4()
+    offsets = in_transaction(lambda: _claim(sink, now, claim))
+    events = _events_of(offsets)
+    if sink.transactional:
+        return in_transaction(lambda: _deliver_within(sink, claim, offsets, events))
+    return _deliver_outside(sink, claim, offsets, events)
+
+
+def _claim(sink: Sink, now: datetime, claim: UUID) -> list[SinkOffset]:
+    found = list(
+        SinkOffset.objects.due(sink.name, now)
+        .order_by("due_at", "pk")
+        .select_for_update(skip_locked=True)[:_CLAIMED]
+    )
+    SinkOffset.objects.filter(pk__in=[offset.pk for offset in found]).update(
+        claim=claim, due_at=now + LEASE
+    )
+    return found
+
+
+def _events_of(offsets: Sequence[SinkOffset]) -> dict[str, list[Event]]:
+    """Return the events that each offset lacks, in order; of the last subjects perhaps none yet."""
+    lacks = {offset.subject: (offset.delivered, offset.newest) for offset in offsets}
+    found: dict[str, list[Event]] = {}
+    if not lacks:
+        return found
+    least = min(delivered for delivered, _newest in lacks.values())
+    rows = Event.objects.filter(subject__in=lacks, sequence__gt=least)
+    for event in rows.order_by("subject", "sequence")[:_READ]:
+        delivered, newest = lacks[event.subject]
+        if delivered < event.sequence <= newest:
+            found.setdefault(event.subject, []).append(event)
+    return found
+
+
+@dataclass
+class _Progress:
+    """What became of one offset under a claim."""
+
+    offset: SinkOffset
+    delivered: int
+    taken: int = 0
+    error: Exception | None = None
+    # The time of the event that was not taken.
+    waits: datetime | None = None
+
+    def row(self, sink: Sink, now: datetime) -> tuple[Any, ...]:
+        """Return the new values: delivered, state, due_at, waiting_since, attempts, error."""
+        adapt = connection.ops.adapt_datetimefield_value
+        waiting = adapt(self.waits or self.offset.waiting_since)
+        if self.error is None:
+            return (self.delivered, SinkOffset.State.OPEN.value, adapt(now), waiting, 0, "")
+        moved = self.delivered > self.offset.delivered
+        attempts = 1 if moved else self.offset.attempts + 1
+        gives_up = attempts >= sink.attempts
+        state = (SinkOffset.State.DEAD if gives_up else SinkOffset.State.OPEN).value
+        text = f"{type(self.error).__name__}: {self.error}"[:_ERROR].replace("\0", " ")
+        due = adapt(now + sink.pause(attempts))
+        return (self.delivered, state, due, waiting, attempts, text)
+
+
+def _pass_on(sink: Sink, offset: SinkOffset, events: Sequence[Event]) -> _Progress:
+    """Give one subject's events, up to the first that the sink doesn't take."""
+    progress = _Progress(offset, offset.delivered)
+    for event in events:
+        if sink.wants(event.type):
+            token = correlation_id.set(sane_correlation_id(event.correlation_id))
+            try:
+                sink.deliver(event)
+            except Exception as error:
+                progress.error, progress.waits = error, event.time
+                logger.warning(
+                    "event not delivered",
+                    exc_info=error,
+                    extra={"sink": sink.name, "event": str(event.pk), "subject": event.subject},
+                )
+                return progress
+            finally:
+                correlation_id.reset(token)
+            progress.taken += 1
+        progress.delivered = event.sequence
+    return progress
+
+
+def _deliver_outside(
+    sink: Sink, claim: UUID, offsets: Sequence[SinkOffset], events: dict[str, list[Event]]
+) -> int:
+    began = noted = time.monotonic()
+    done: list[_Progress] = []
+    taken = 0
+    for offset in offsets:
+        clock = time.monotonic()
+        if clock - began > _WORK:
+            break
+        if done and clock - noted > _NOTE_EVERY:
+            _note(sink, claim, done)
+            done, noted = [], clock
+        done.append(_pass_on(sink, offset, events.get(offset.subject, ())))
+        taken += done[-1].taken
+    _note(sink, claim, done)
+    # What there was no time for is anybody's again.
+    SinkOffset.objects.filter(claim=claim).update(claim=None, due_at=timezone.now())
+    return taken
+
+
+def _deliver_within(
+    sink: Sink, claim: UUID, offsets: Sequence[SinkOffset], events: dict[str, list[Event]]
+) -> int:
+    held = set(
+        SinkOffset.objects.filter(claim=claim)
+        .order_by("pk")
+        .select_for_update()
+        .values_list("pk", flat=True)
+    )
+    done = []
+    for offset in offsets:
+        if offset.pk not in held:
+            continue
+        try:
+            with transaction.atomic():
+                progress = _pass_on(sink, offset, events.get(offset.subject, ()))
+                if progress.error is not None:
+                    raise progress.error
+        except Exception as error:
+            # All of this subject's is undone, and will be done again.
+            progress = _Progress(offset, offset.delivered, error=error, waits=progress.waits)
+        done.append(progress)
+    _note(sink, claim, done)
+    return sum(progress.taken for progress in done)
+
+
+def _note(sink: Sink, claim: UUID, done: Sequence[_Progress]) -> None:
+    """Write how far it got and give the claims up; one statement."""
+    if not done:
+        return
+    now = timezone.now()
+    params: list[Any] = [connection.ops.adapt_datetimefield_value(now)]
+    for progress in done:
+        params += [progress.offset.pk, *progress.row(sink, now)]
+    values = ", ".join(["(%s, %s, %s, %s, %s, %s, %s)"] * len(done))
+    field = SinkOffset._meta.get_field("claim")
+    params.append(field.get_db_prep_value(claim, connection))
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE shop_sinkoffset SET updated_at = %s, claim = NULL, delivered = new.column2,"  # noqa: S608
+            " state = new.column3, due_at = new.column4, waiting_since = new.column5,"
+            " attempts = new.column6, error = new.column7"
+            f" FROM (VALUES {values}) AS new"
+            " WHERE shop_sinkoffset.id = new.column1 AND claim = %s",
+            params,
+        )
+
+
+def send_all() -> int:
+    """Put down and deliver until nothing is due; returns how many deliveries there were."""
+    sent = 0
+    while True:
+        found = put_down()
+        taken = sum(deliver(sink) for sink in registered())
+        sent += taken
+        if not found and not taken:
+            return sent
+
+
+def try_again(offset_id: int) -> bool:
+    """Have a sink that was given up on tried again at once. Returns whether it was in that state.
+
+    Raises nothing where there is no such row: False.
+    """
+    return bool(
+        SinkOffset.objects.dead()
+        .filter(pk=offset_id)
+        .update(state=SinkOffset.State.OPEN, attempts=0, due_at=timezone.now())
+    )
+
+
+def skip(offset_id: int) -> bool:
+    """Pass over the event that a sink was given up on, and go on with the next.
+
+    Returns whether it was in that state.
+    """
+
+    def work() -> bool:
+        offset = SinkOffset.objects.dead().select_for_update().filter(pk=offset_id).first()
+        if offset is None:
+            return False
+        offset.delivered += 1
+        offset.state, offset.attempts, offset.error = SinkOffset.State.OPEN, 0, ""
+        offset.due_at = timezone.now()
+        offset.save()
+        return True
+
+    return in_transaction(work)
+
+
+def prune(before: datetime) -> int:
+    """Delete offsets that have been at rest since `before`; returns how many.
+
+    The next event of the subject begins a new one where it stands. Events
+    themselves are history and stay.
+    """
+    at_rest = SinkOffset.objects.filter(state=SinkOffset.State.OPEN).exclude(
+        pk__in=SinkOffset.objects.behind()
+    )
+    deleted, _rows = at_rest.filter(updated_at__lt=before).delete()
+    return deleted
+
+
+def lag(now: datetime) -> float:
+    """Return for how many seconds the oldest event has waited for a sink; 0 if none does."""
+    oldest = [
+        Event.objects.pending().order_by("pk").values_list("time", flat=True).first(),
+        SinkOffset.objects.behind()
+        .order_by("waiting_since")
+        .values_list("waiting_since", flat=True)
+        .first(),
+    ]
+    waits = [(now - moment).total_seconds() for moment in oldest if moment is not None]
+    return max([0.0, *waits])

@@ -1,0 +1,394 @@
+"""Events reach every sink that wants them: at least once, in order, whatever fails between."""
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+
+import pytest
+from django.db import connection, transaction
+from django.utils import timezone
+
+from shop.events import delivery, sinks
+from shop.events.models import Event, SinkOffset
+from shop.events.record import record
+from shop.events.sinks import Sink, cloud_event
+from shop.jobs.housekeeping import prune
+from shop.jobs.models import Job
+from shop.jobs.queue import enqueue
+
+pytestmark = pytest.mark.django_db
+
+
+class Receiver:
+    """What a sink was given; it fails as often as it is told to."""
+
+    def __init__(self, name="receiver", **fields):
+        self.got = []
+        self.fails = 0
+        self.sink = Sink(name, self.take, **fields)
+
+    def take(self, event):
+        if self.fails:
+            self.fails -= 1
+            raise OSError("not now")
+        self.got.append((event.subject, event.sequence))
+
+
+@pytest.fixture
+def add(monkeypatch):
+    """Have no sinks but those of the test."""
+    monkeypatch.setattr(sinks, "_sinks", {})
+
+    def register(name="receiver", **fields):
+        receiver = Receiver(name, **fields)
+        sinks.register(receiver.sink)
+        return receiver
+
+    return register
+
+
+def tell(subject, sequence, type="order.paid", **data):
+    with transaction.atomic():
+        return record(type=type, subject=subject, sequence=sequence, actor=None, data=data)
+
+
+def due_now():
+    SinkOffset.objects.update(due_at=timezone.now() - timedelta(seconds=1))
+
+
+def test_each_event_once_and_in_order(add):
+    receiver, other = add("one"), add("two")
+    for sequence in (1, 2, 3):
+        tell("order/a", sequence)
+        tell("order/b", sequence)
+    assert delivery.send_all() == 12
+    assert delivery.send_all() == 0
+    for got in (receiver.got, other.got):
+        for subject in ("order/a", "order/b"):
+            assert [n for name, n in got if name == subject] == [1, 2, 3]
+    tell("order/a", 4)
+    delivery.send_all()
+    assert receiver.got[-1] == ("order/a", 4)
+    assert not Event.objects.pending().exists()
+
+
+def test_a_sink_gets_what_it_wants(add):
+    receiver = add(types=frozenset({"order.shipped"}))
+    for sequence, kind in enumerate(("created", "paid", "shipped", "delivered"), 1):
+        tell("order/a", sequence, f"order.{kind}")
+    tell("order/b", 1, "order.created")
+    assert delivery.send_all() == 1
+    assert receiver.got == [("order/a", 3)]
+    assert not SinkOffset.objects.filter(subject="order/b").exists()
+
+
+def test_what_was_rolled_back_is_never_sent(add):
+    receiver = add()
+    with pytest.raises(RuntimeError, match="changed my mind"), transaction.atomic():
+        record(type="order.paid", subject="order/a", sequence=1, actor=None, data={})
+        raise RuntimeError("changed my mind")
+    assert delivery.send_all() == 0
+    assert receiver.got == []
+
+
+def test_a_failure_is_tried_again_after_a_pause_and_holds_up_its_subject_alone(add):
+    receiver = add()
+    tell("order/a", 1)
+    receiver.fails = 1
+    assert delivery.send_all() == 0
+    offset = SinkOffset.objects.get()
+    assert (offset.delivered, offset.attempts, offset.error) == (0, 1, "OSError: not now")
+    assert timezone.now() < offset.due_at < timezone.now() + timedelta(seconds=5)
+    tell("order/a", 2)
+    tell("order/b", 1)
+    assert delivery.send_all() == 1
+    assert receiver.got == [("order/b", 1)]
+    due_now()
+    delivery.send_all()
+    assert receiver.got[1:] == [("order/a", 1), ("order/a", 2)]
+    offset = SinkOffset.objects.get(subject="order/a")
+    assert (offset.delivered, offset.newest, offset.attempts, offset.error) == (2, 2, 0, "")
+
+
+def test_pauses_grow_up_to_an_hour():
+    for attempts, seconds in ((1, 2), (4, 16), (11, 2048), (12, 3600), (99, 3600)):
+        pause = Sink.pause(attempts).total_seconds()
+        assert 0.75 * seconds <= pause <= 1.25 * seconds
+
+
+def give_up(receiver, subject="order/a"):
+    receiver.fails = receiver.sink.attempts
+    for _ in range(receiver.sink.attempts):
+        delivery.send_all()
+        due_now()
+
+
+def test_what_was_tried_too_often_waits_for_staff_who_try_again(add):
+    receiver = add(attempts=3)
+    tell("order/a", 1)
+    give_up(receiver)
+    tell("order/a", 2)
+    due_now()
+    assert delivery.send_all() == 0
+    offset = SinkOffset.objects.dead().get()
+    assert (offset.delivered, offset.newest, offset.attempts) == (0, 2, 3)
+    assert delivery.try_again(offset.pk)
+    assert not delivery.try_again(offset.pk)
+    delivery.send_all()
+    assert receiver.got == [("order/a", 1), ("order/a", 2)]
+
+
+def test_or_pass_over_the_event(add):
+    receiver = add(attempts=2, types=frozenset({"order.shipped"}))
+    tell("order/a", 1, "order.created")
+    tell("order/a", 2, "order.shipped")
+    tell("order/a", 3, "order.shipped")
+    give_up(receiver)
+    assert delivery.skip(SinkOffset.objects.dead().get().pk)
+    assert not delivery.skip(SinkOffset.objects.get().pk)
+    delivery.send_all()
+    assert receiver.got == [("order/a", 3)]
+
+
+def test_what_a_sender_held_when_it_died_is_given_again_with_the_same_id(add):
+    receiver = add()
+    event = tell("order/a", 1)
+    delivery.put_down()
+    now = timezone.now()
+    (held,) = delivery._claim(receiver.sink, now, event.pk)
+    assert delivery.send_all() == 0
+    assert delivery._claim(receiver.sink, now, event.pk) == []
+    (again,) = delivery._claim(receiver.sink, now + delivery.LEASE, event.pk)
+    assert (again.pk, again.delivered) == (held.pk, 0)
+    assert [e.pk for e in delivery._events_of([again])["order/a"]] == [event.pk]
+
+
+def test_a_sender_that_lost_its_claim_overwrites_nothing(add):
+    receiver = add()
+    tell("order/a", 1)
+    delivery.put_down()
+    stolen = []
+
+    def slow(event):
+        if not stolen:
+            stolen.append(event)
+            due_now()
+            delivery.deliver(receiver.sink)
+            tell("order/a", 2)
+            delivery.put_down()
+            delivery.deliver(receiver.sink)
+
+    object.__setattr__(receiver.sink, "deliver", slow)
+    delivery.deliver(receiver.sink)
+    offset = SinkOffset.objects.get()
+    assert (offset.delivered, offset.newest) == (2, 2)
+
+
+def test_when_time_is_up_the_rest_is_anybodys_again(add, monkeypatch):
+    receiver = add()
+    for subject in ("order/a", "order/b"):
+        tell(subject, 1)
+    delivery.put_down()
+    monkeypatch.setattr(delivery, "_WORK", -1)
+    assert delivery.deliver(receiver.sink) == 0
+    monkeypatch.setattr(delivery, "_WORK", 20)
+    assert delivery.deliver(receiver.sink) == 2
+
+
+def test_a_transactional_sink_and_its_note_are_one(add, monkeypatch):
+    def leave(event):
+        enqueue("shop.prune", unique_key=f"{event.pk}")
+
+    sinks.register(Sink("jobs", leave, transactional=True))
+    for subject in ("order/a", "order/b"):
+        tell(subject, 1)
+
+    def dies(*args):
+        raise OSError("killed")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(delivery, "_note", dies)
+        with pytest.raises(OSError, match="killed"):
+            delivery.send_all()
+    assert not Job.objects.exists()
+    due_now()
+    delivery.send_all()
+    assert Job.objects.count() == 2
+
+
+def test_a_failure_in_a_transactional_sink_undoes_its_subject_alone(add):
+    def leave(event):
+        enqueue("shop.prune", unique_key=f"{event.pk}")
+        if event.subject == "order/a" and event.sequence == 2:
+            raise OSError("not now")
+
+    sinks.register(Sink("jobs", leave, transactional=True))
+    for subject in ("order/a", "order/b"):
+        for sequence in (1, 2):
+            tell(subject, sequence)
+    delivery.send_all()
+    assert Job.objects.count() == 2
+    found = dict(SinkOffset.objects.values_list("subject", "delivered"))
+    assert found == {"order/a": 0, "order/b": 2}
+
+
+def test_lag_is_the_age_of_the_oldest_that_waits(add):
+    receiver = add()
+    assert delivery.lag(timezone.now()) == 0
+    event = tell("order/a", 1)
+    later = event.time + timedelta(seconds=50)
+    assert delivery.lag(later) == 50
+    receiver.fails = 1
+    delivery.send_all()
+    assert delivery.lag(later) == 50
+    due_now()
+    delivery.send_all()
+    assert delivery.lag(later) == 0
+
+
+def test_offsets_long_at_rest_are_pruned_and_begin_anew_where_the_subject_stands(add):
+    receiver = add(attempts=1)
+    tell("order/a", 1)
+    tell("order/b", 1)
+    delivery.send_all()
+    receiver.fails = 1
+    tell("order/b", 2)
+    delivery.send_all()
+    SinkOffset.objects.update(updated_at=timezone.now() - timedelta(days=400))
+    prune()
+    assert SinkOffset.objects.get().subject == "order/b"
+    tell("order/a", 2)
+    delivery.send_all()
+    assert receiver.got == [("order/a", 1), ("order/b", 1), ("order/a", 2)]
+
+
+def test_an_event_is_a_cloud_event(settings):
+    settings.EVENT_SOURCE = "https://shop.example"
+    event = tell("order/a", 7, "order.paid", amount="1")
+    told = cloud_event(event)
+    assert told == {
+        "specversion": "1.0",
+        "id": str(event.pk),
+        "type": "order.paid",
+        "source": "https://shop.example",
+        "subject": "order/a",
+        "time": event.time.isoformat(),
+        "datacontenttype": "application/json",
+        "data": {"amount": "1"},
+        "sequence": "7",
+        "correlationid": event.correlation_id,
+    }
+
+
+@pytest.mark.parametrize("number", [3, 60])
+def test_the_number_of_queries_does_not_grow_with_the_events(
+    add, number, django_assert_max_num_queries
+):
+    add()
+    for n in range(number):
+        tell(f"order/{n}", 1)
+    # In each transaction: savepoint and release, since the test's is the outer one.
+    with django_assert_max_num_queries(7):
+        assert delivery.put_down() == number
+    with django_assert_max_num_queries(8):
+        assert delivery.deliver(sinks.registered()[0]) == number
+
+
+def test_staff_see_what_was_given_up_and_decide(add, client, admin, clerk):
+    receiver = add(attempts=1)
+    tell("order/a", 1)
+    give_up(receiver)
+    url = "/admin/shop/sinkoffset/"
+    client.force_login(clerk)
+    assert client.get(url).status_code == 403
+    client.force_login(admin)
+    page = client.get(f"{url}?delivery=dead").content.decode()
+    assert "OSError: not now" in page
+    offset = SinkOffset.objects.get()
+    client.post(url, {"action": "try_again", "_selected_action": [offset.pk]})
+    assert delivery.send_all() == 1
+
+
+@pytest.mark.postgresql
+@pytest.mark.django_db(transaction=True)
+class TestRivals:
+    """Real threads on PostgreSQL."""
+
+    def test_an_event_that_commits_late_is_found(self, add):
+        receiver = add()
+        began, may_end = threading.Event(), threading.Event()
+
+        def slow():
+            with transaction.atomic():
+                record(type="x", subject="order/slow", sequence=1, actor=None, data={})
+                began.set()
+                may_end.wait(20)
+            connection.close()
+
+        thread = threading.Thread(target=slow)
+        thread.start()
+        began.wait(20)
+        for n in range(3):
+            tell(f"order/{n}", 1)
+        assert delivery.send_all() == 3
+        may_end.set()
+        thread.join()
+        assert delivery.send_all() == 1
+        assert receiver.got[-1] == ("order/slow", 1)
+
+    def test_two_that_put_down_lose_no_event_of_a_subject(self, add):
+        """The second event must not be put down while the first is in another's hands."""
+        receiver = add()
+        tell("order/a", 1)
+        inside, go_on = threading.Event(), threading.Event()
+        original = delivery._want
+
+        def stop_here(wanted):
+            inside.set()
+            go_on.wait(20)
+            original(wanted)
+
+        def first():
+            try:
+                with transaction.atomic():
+                    delivery._put_down()
+            finally:
+                connection.close()
+
+        delivery._want = stop_here
+        try:
+            thread = threading.Thread(target=first)
+            thread.start()
+            inside.wait(20)
+            delivery._want = original
+            tell("order/a", 2)
+            second = ThreadPoolExecutor(1)
+            rival = second.submit(lambda: (delivery.put_down(), connection.close()))
+            go_on.set()
+            thread.join()
+            rival.result(20)
+        finally:
+            delivery._want = original
+        delivery.send_all()
+        assert receiver.got == [("order/a", 1), ("order/a", 2)]
+
+    def test_many_senders_claim_nothing_twice(self, add):
+        receivers = [add("one"), add("two")]
+        for n in range(40):
+            for sequence in (1, 2, 3):
+                tell(f"order/{n}", sequence)
+
+        def send(_):
+            try:
+                return delivery.send_all()
+            finally:
+                connection.close()
+
+        with ThreadPoolExecutor(4) as pool:
+            sent = sum(pool.map(send, range(4)))
+        delivery.send_all()
+        assert sent == 240
+        for receiver in receivers:
+            assert len(receiver.got) == 120
+            for n in range(40):
+                assert [s for name, s in receiver.got if name == f"order/{n}"] == [1, 2, 3]

@@ -2,8 +2,10 @@
 
 After the handshake comes a snapshot with the last event's id, then each event
 once and in order. Whoever comes back with `?since=<event id>` gets what was
-missed instead of the snapshot. Close codes: 4401 the right to look is gone,
-4408 too slow, 4429 too many sockets, 1012 the server restarts.
+missed instead of the snapshot. A client that says nothing for too long, not
+even "ping", is let go: it may be gone without having said so. Close codes: 4401
+the right to look is gone, 4408 too slow or too long silent, 1012 the server
+restarts.
 """
 
 import asyncio
@@ -40,12 +42,23 @@ _RECHECK = 60
 # A message of a client; all it can say is "ping".
 _INPUT = 4096
 
-_open: Counter[int] = Counter()
+# Open sockets of this process: all, and by user and by address.
+_Key = tuple[str, object]
+_ALL: _Key = ("all", None)
+_open: Counter[_Key] = Counter()
 
 
 def open_sockets() -> int:
     """Return how many sockets this process holds."""
-    return _open.total()
+    return _open[_ALL]
+
+
+def _limits(user_id: int, address: str) -> dict[_Key, int]:
+    return {
+        _ALL: settings.SOCKETS,
+        ("user", user_id): settings.SOCKETS_PER_USER,
+        ("address", address): settings.SOCKETS_PER_ADDRESS,
+    }
 
 
 class OrderUpdates(AsyncWebsocketConsumer):
@@ -61,6 +74,9 @@ class OrderUpdates(AsyncWebsocketConsumer):
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Serve one socket until it ends."""
         self.user: User | None = None
+        # What it is counted under while it is open.
+        self.counted: list[_Key] = []
+        self.heard = asyncio.get_running_loop().time()
         self.subject = ""
         self.last = 0
         self.watching = False
@@ -108,16 +124,19 @@ class OrderUpdates(AsyncWebsocketConsumer):
             await self.close()
             return
         user, self.subject, self.last, messages = found
-        if _open.total() >= settings.SOCKETS or _open[user.pk] >= settings.SOCKETS_PER_USER:
+        # shop/asgi.py has seen through our proxies.
+        limits = _limits(user.pk, str((self.scope.get("client") or ("",))[0]))
+        if any(_open[key] >= limit for key, limit in limits.items()):
             await self.close()
             return
         self.user = user
-        _open[user.pk] += 1
+        self.counted = list(limits)
+        _open.update(self.counted)
         metrics.WEBSOCKETS.inc()
         await self.accept(PROTOCOL if self.credentials.by_protocol else None)
         for message in messages:
             self._put(message)
-        self.tasks = [asyncio.create_task(self._send_all()), asyncio.create_task(self._recheck())]
+        self.tasks = [asyncio.create_task(self._send_all()), asyncio.create_task(self._watch())]
         self.scope["follower"].add(self.subject, self)
         self.watching = True
 
@@ -138,6 +157,7 @@ class OrderUpdates(AsyncWebsocketConsumer):
 
     async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
         """Answer a ping; nothing else means anything."""
+        self.heard = asyncio.get_running_loop().time()
         if text_data is None or len(text_data) > _INPUT:
             return
         try:
@@ -171,10 +191,11 @@ class OrderUpdates(AsyncWebsocketConsumer):
             self.watching = False
             self.scope["follower"].remove(self.subject, self)
         if self.user is not None:
-            _open[self.user.pk] -= 1
+            for key in self.counted:
+                _open[key] -= 1
+                if not _open[key]:
+                    del _open[key]
             metrics.WEBSOCKETS.dec()
-            if not _open[self.user.pk]:
-                del _open[self.user.pk]
             self.user = None
         current = asyncio.current_task()
         for task in self.tasks:
@@ -194,18 +215,31 @@ class OrderUpdates(AsyncWebsocketConsumer):
             if self.behind and self.outgoing.empty():
                 self.scope["follower"].look(self.subject)
 
-    async def _recheck(self) -> None:
-        order_id = self.scope["url_route"]["kwargs"]["id"]
+    async def _watch(self) -> None:
+        """Let a client go that is silent for too long, or whose right to look is gone."""
+        clock = asyncio.get_running_loop().time
+        ask_at = clock() + _RECHECK
         while True:
-            await asyncio.sleep(_RECHECK)
-            try:
-                may = await self.scope["call"](partial(_visible, self.credentials, order_id))
-            except Exception:
-                logger.warning("a socket's rights could not be looked up", exc_info=True)
+            await asyncio.sleep(min(ask_at, self.heard + settings.SOCKET_IDLE) - clock())
+            if clock() >= self.heard + settings.SOCKET_IDLE:
+                self._end(4408)
+                return
+            if clock() < ask_at:
                 continue
-            if may is None:
+            ask_at = clock() + _RECHECK
+            if not await self._may_still():
                 self._end(4401)
                 return
+
+    async def _may_still(self) -> bool:
+        order_id = self.scope["url_route"]["kwargs"]["id"]
+        try:
+            found = await self.scope["call"](partial(_visible, self.credentials, order_id))
+        except Exception:
+            # The database is away: nothing is told meanwhile either.
+            logger.warning("a socket's rights could not be looked up", exc_info=True)
+            return True
+        return found is not None
 
 
 def _visible(credentials: Credentials, order_id: UUID) -> tuple[User, Order] | None:

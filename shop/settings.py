@@ -291,9 +291,12 @@ CHANNEL_LAYERS: dict[str, Any] = {
     if REDIS_URL
     else {"BACKEND": "channels.layers.InMemoryChannelLayer"}
 }
-# Open WebSockets: of one user, and in one process.
+# Open WebSockets: of one user, of one address, and in one process.
 SOCKETS_PER_USER = _number("SOCKETS_PER_USER", 20)
+SOCKETS_PER_ADDRESS = _number("SOCKETS_PER_ADDRESS", 100)
 SOCKETS = _number("SOCKETS", 3000)
+# Seconds after which a client that has said nothing, not even "ping", is let go.
+SOCKET_IDLE = _number("SOCKET_IDLE", 300)
 
 # --- People ----------------------------------------------------------------
 

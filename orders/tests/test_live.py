@@ -42,12 +42,20 @@ class Shop:
         self.queries += 1
         return await asyncio.get_running_loop().run_in_executor(self.pool, work)
 
-    def socket(self, order: Any, *headers: Any, since: str = "", protocols: Any = ()) -> Any:
+    def socket(
+        self,
+        order: Any,
+        *headers: Any,
+        since: str = "",
+        protocols: Any = (),
+        address: str = "127.0.0.1",
+    ) -> Any:
         query = f"?since={since}" if since else ""
         router = URLRouter(websocket_urlpatterns)
 
         async def app(scope: Any, receive: Any, send: Any) -> None:
-            await router({**scope, "call": self.call, "follower": self.follower}, receive, send)
+            around = {"call": self.call, "follower": self.follower, "client": [address, 0]}
+            await router({**scope, **around}, receive, send)
 
         return WebsocketCommunicator(
             app,
@@ -402,6 +410,63 @@ def test_only_so_many_sockets(live, alice, bob, clerk, make_order, settings):
 
     live(story)
     assert consumers.open_sockets() == 0
+
+
+def test_only_so_many_sockets_of_one_address(live, alice, clerk, make_order, settings):
+    settings.SOCKETS_PER_ADDRESS = 2
+    order = make_order(alice)
+    tokens = [bearer(user) for user in (alice, clerk)]
+
+    async def story(shop):
+        held = [shop.socket(order.pk, token, address="203.0.113.7") for token in tokens]
+        for socket in held:
+            await opened(socket)
+        assert await refused(shop.socket(order.pk, tokens[0], address="203.0.113.7"))
+        elsewhere = shop.socket(order.pk, tokens[0], address="203.0.113.8")
+        await opened(elsewhere)
+        for socket in (*held, elsewhere):
+            await socket.disconnect()
+
+    live(story)
+    assert consumers.open_sockets() == 0
+    assert not consumers._open
+
+
+def test_a_client_that_says_nothing_is_let_go(live, alice, make_order, settings):
+    settings.SOCKET_IDLE = 0.2
+    order, token = make_order(alice), bearer(alice)
+
+    async def story(shop):
+        socket = shop.socket(order.pk, token)
+        await opened(socket)
+        await socket.receive_json_from(5)
+        return await socket.receive_output(20)
+
+    assert live(story) == {"type": "websocket.close", "code": 4408}
+
+
+def test_a_ping_is_a_word(live, alice, make_order, monkeypatch):
+    order, token = make_order(alice), bearer(alice)
+    watched = []
+
+    async def watch(self):
+        watched.append(self)
+        self.heard = -1
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(consumers.OrderUpdates, "_watch", watch)
+
+    async def story(shop):
+        socket = shop.socket(order.pk, token)
+        await opened(socket)
+        await socket.receive_json_from(5)
+        await socket.send_json_to({"type": "ping"})
+        assert await socket.receive_json_from(5) == {"type": "pong"}
+        heard = watched[0].heard
+        await socket.disconnect()
+        return heard
+
+    assert live(story) > 0
 
 
 def test_who_loses_the_right_is_put_out(live, alice, make_order, monkeypatch):

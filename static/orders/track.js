@@ -75,9 +75,14 @@
     const scheme = location.protocol === "https:" ? "wss" : "ws";
     const path = `/api/v2/orders/${page.dataset.order}/updates?since=${since}`;
     const socket = new WebSocket(`${scheme}://${location.host}${path}`);
+    // Whoever is silent for minutes is let go.
+    const ping = setInterval(() => {
+      if (socket.readyState === WebSocket.OPEN) socket.send('{"type":"ping"}');
+    }, 60000);
     socket.onopen = () => { pause = 500; say("live"); };
     socket.onmessage = (message) => receive(JSON.parse(message.data));
     socket.onclose = (closed) => {
+      clearInterval(ping);
       if (closed.code === 4401) { say("ended"); return; }
       say("lost");
       // Not all at the same moment after a restart.

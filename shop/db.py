@@ -61,6 +61,8 @@ def snapshot() -> Iterator[None]:
             with connection.cursor() as cursor:
                 cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
                 cursor.execute("SET LOCAL statement_timeout = 0")
+                # Nor must one go on whose reader was killed.
+                cursor.execute("SET LOCAL client_connection_check_interval = '5s'")
                 # Who reads through a cursor reads to its end: plan for that,
                 # and not for the first rows.
                 cursor.execute("SET LOCAL cursor_tuple_fraction = 1")

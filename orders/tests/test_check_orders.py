@@ -193,18 +193,18 @@ def a_line_that_is_no_product(shop):
 
 def a_version_too_many(shop):
     behind(Order).filter(pk=shop.paid.pk).update(version=5)
-    return [f"order {shop.paid.pk}: version 5, 4 events, the last with sequence 4"]
+    return [f"order {shop.paid.pk}: version 5, the last event has the sequence 4"]
 
 
 def a_gap_in_the_events(shop):
     delete(behind(Event).filter(subject=shop.paid.subject, sequence=2))
-    return [f"order {shop.paid.pk}: version 4, 3 events, the last with sequence 4"]
+    return [f"{shop.paid.subject}: 3 events, from sequence 1 to 4"]
 
 
 def a_last_event_that_is_gone(shop):
     delete(behind(Event).filter(subject=shop.paid.subject, sequence=4))
     return [
-        f"order {shop.paid.pk}: version 4, 3 events, the last with sequence 3",
+        f"order {shop.paid.pk}: version 4, the last event has the sequence 3",
         f"order {shop.paid.pk}: it is paid, its events tell of pending",
     ]
 
@@ -213,7 +213,7 @@ def no_events(shop):
     delete(behind(Event).filter(subject=shop.pending.subject))
     return [
         f"order {shop.pending.pk}: its first event is not that it was placed",
-        f"order {shop.pending.pk}: version 1, 0 events, the last with sequence 0",
+        f"order {shop.pending.pk}: version 1, the last event has the sequence 0",
         f"order {shop.pending.pk}: it is pending, its events tell of nothing",
     ]
 
@@ -357,9 +357,9 @@ def a_return_of_anothers_item(shop):
 def sold_twice(shop):
     sale = StockMovement.objects.get(order_id=shop.paid.pk, product=shop.lamp)
     sale.pk, sale._state.adding = None, True
-    behind(StockMovement).bulk_create([sale])
+    (sale,) = behind(StockMovement).bulk_create([sale])
     behind(Product).filter(pk=shop.lamp.pk).update(sold_quantity=F("sold_quantity") + 1)
-    return [f"order {shop.paid.pk}: product {shop.lamp.pk} was sold 2 times"]
+    return [f"order {shop.paid.pk}: product {shop.lamp.pk} is sold once more by movement {sale.pk}"]
 
 
 def never_taken_from_the_stock(shop):
@@ -373,9 +373,12 @@ def given_back_twice(shop):
         order_id=shop.cancelled.pk, product=shop.lamp, reason="cancelled"
     )
     back.pk, back._state.adding = None, True
-    behind(StockMovement).bulk_create([back])
+    (back,) = behind(StockMovement).bulk_create([back])
     behind(Product).filter(pk=shop.lamp.pk).update(sold_quantity=F("sold_quantity") - 1)
-    return [f"order {shop.cancelled.pk}: product {shop.lamp.pk} was cancelled 2 times"]
+    return [
+        f"order {shop.cancelled.pk}: product {shop.lamp.pk} is cancelled once more"
+        f" by movement {back.pk}"
+    ]
 
 
 def never_given_back(shop):

@@ -1,8 +1,9 @@
-"""Transactions that are run again when the database, not the caller, was at fault."""
+"""Transactions that are run again when the database, not the caller, was at fault; snapshots."""
 
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 from django.db import OperationalError, connection, transaction
@@ -44,3 +45,34 @@ def in_transaction(work: Callable[[], T]) -> T:
         # Jitter keeps two rivals from meeting again and again.
         time.sleep(random.uniform(0, 0.01 * 2**attempt))  # noqa: S311
     raise AssertionError("unreachable: the last attempt returns or raises")
+
+
+@contextmanager
+def snapshot() -> Iterator[None]:
+    """Show all queries inside the database as it was at one moment, and hold up no writer.
+
+    For reading alone, and for as long as that takes: the limit on statements
+    is off. Inside a transaction that is open already, one sees what that one sees.
+    """
+    if connection.in_atomic_block:
+        yield
+    elif connection.vendor == "postgresql":
+        with transaction.atomic():
+            with connection.cursor() as cursor:
+                cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+                cursor.execute("SET LOCAL statement_timeout = 0")
+                # Nor must one go on whose reader was killed.
+                cursor.execute("SET LOCAL client_connection_check_interval = '5s'")
+                # Who reads through a cursor reads to its end: plan for that,
+                # and not for the first rows.
+                cursor.execute("SET LOCAL cursor_tuple_fraction = 1")
+            yield
+    else:
+        # Not atomic(), which would take the lock of writers (transaction_mode).
+        with connection.cursor() as cursor:
+            cursor.execute("BEGIN DEFERRED")
+        try:
+            yield
+        finally:
+            with connection.cursor() as cursor:
+                cursor.execute("ROLLBACK")

@@ -2,6 +2,7 @@
 
 import os
 import time
+from datetime import datetime
 from uuid import UUID
 
 
@@ -21,3 +22,8 @@ def uuid7() -> UUID:
         | int.from_bytes(os.urandom(8), "big") >> 2
     )
     return UUID(int=value)
+
+
+def uuid7_floor(moment: datetime) -> UUID:
+    """Return the least of all ids that can have been made at `moment` or after it."""
+    return UUID(int=int(moment.timestamp() * 1000) << 80)

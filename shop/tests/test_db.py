@@ -1,7 +1,9 @@
-"""A lost conflict between transactions is run again; nothing else is."""
+"""A lost conflict between transactions is run again, nothing else is; a snapshot is one moment."""
+
+import threading
 
 import pytest
-from django.db import OperationalError, transaction
+from django.db import DatabaseError, OperationalError, connection, transaction
 
 from shop import db
 from shop.accounts.models import User
@@ -60,3 +62,65 @@ def test_inside_another_transaction_only_the_outer_one_can_be_repeated():
     with pytest.raises(OperationalError), transaction.atomic():
         db.in_transaction(failing(1, "40P01", done))
     assert len(done) == 1
+
+
+def elsewhere(work):
+    """Run `work` on a connection of its own and wait for it."""
+
+    def run():
+        try:
+            work()
+        finally:
+            connection.close()
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_snapshot_shows_one_moment_and_holds_up_no_writer():
+    User.objects.create_user("before")
+    with db.snapshot():
+        assert User.objects.count() == 1
+        elsewhere(lambda: User.objects.create_user("meanwhile"))
+        assert User.objects.count() == 1
+        elsewhere(lambda: User.objects.all().delete())
+        assert User.objects.get().username == "before"
+    assert not User.objects.exists()
+    # And the connection writes again as before.
+    with transaction.atomic():
+        User.objects.create_user("after")
+    assert User.objects.count() == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_snapshot_ends_with_an_error_too():
+    with pytest.raises(LookupError), db.snapshot():
+        User.objects.count()
+        raise LookupError
+    assert db.in_transaction(lambda: User.objects.create_user("after")).pk
+
+
+@pytest.mark.django_db
+def test_a_snapshot_inside_a_transaction_sees_what_that_sees():
+    User.objects.create_user("before")
+    with db.snapshot():
+        assert User.objects.count() == 1
+
+
+@pytest.mark.postgresql
+@pytest.mark.django_db(transaction=True)
+def test_a_snapshot_may_take_its_time_and_only_reads():
+    def setting():
+        with connection.cursor() as cursor:
+            cursor.execute("SHOW statement_timeout")
+            return cursor.fetchone()[0]
+
+    usual = setting()
+    with db.snapshot():
+        assert setting() == "0"
+    assert setting() == usual != "0"
+    with pytest.raises(DatabaseError, match="read-only"), db.snapshot():
+        User.objects.create_user("never")
+    assert not User.objects.exists()

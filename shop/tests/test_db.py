@@ -1,5 +1,7 @@
 """A lost conflict between transactions is run again; nothing else is."""
 
+from types import SimpleNamespace
+
 import pytest
 from django.db import OperationalError, transaction
 
@@ -10,6 +12,10 @@ from shop.accounts.models import User
 class Conflict(Exception):
     def __init__(self, sqlstate):
         self.sqlstate = sqlstate
+
+
+class Busy(Exception):
+    sqlite_errorname = "SQLITE_BUSY_SNAPSHOT"
 
 
 def failing(times, sqlstate, done):
@@ -60,3 +66,26 @@ def test_inside_another_transaction_only_the_outer_one_can_be_repeated():
     with pytest.raises(OperationalError), transaction.atomic():
         db.in_transaction(failing(1, "40P01", done))
     assert len(done) == 1
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize(("seconds", "attempts"), [(0.001, 5), (3, 3), (7.9, 2), (20, 1)])
+@pytest.mark.parametrize("conflict", [Busy(), Conflict("40P01")])
+def test_nobody_waits_many_times_over(seconds, attempts, conflict, monkeypatch):
+    """An attempt that took so many seconds: SQLite's busy time-out is 20."""
+    now = 1000.0
+
+    def work():
+        nonlocal now
+        now += seconds
+        done.append(now)
+        raise OperationalError from conflict
+
+    done = []
+    monkeypatch.setattr(
+        db, "time", SimpleNamespace(monotonic=lambda: now, sleep=lambda seconds: None)
+    )
+    with pytest.raises(OperationalError):
+        db.in_transaction(work)
+    assert len(done) == attempts
+    assert now - 1000 <= 28

@@ -1,18 +1,20 @@
 """SQLite's writers wait in a queue of the process: first come, first served, and never for ever."""
 
 import gc
-import os
 import sqlite3
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from copy import deepcopy
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from django.conf import settings
 from django.db import IntegrityError, OperationalError, connection, connections, transaction
 from prometheus_client import REGISTRY
 
@@ -40,8 +42,7 @@ def path(tmp_path) -> str:
 @pytest.fixture
 def ours(path, django_db_blocker) -> Iterator[Any]:
     """Django's connection to that file, one a thread as everywhere; with a table `line`."""
-    settings = deepcopy(connections.settings["default"]) | {"NAME": path}
-    connections.settings[ALIAS] = settings
+    connections.settings[ALIAS] = deepcopy(connections.settings["default"]) | {"NAME": path}
     with django_db_blocker.unblock():
         ours = connections[ALIAS]
         run("CREATE TABLE line (place INTEGER PRIMARY KEY AUTOINCREMENT, who TEXT UNIQUE)")
@@ -51,11 +52,12 @@ def ours(path, django_db_blocker) -> Iterator[Any]:
     del connections.settings[ALIAS]
 
 
-def run(sql: str, *params: object) -> list[Any]:
+def run(sql: str, *params: str | int) -> list[tuple[Any, ...]]:
     """Run a statement on this thread's connection and return its rows."""
     with connections[ALIAS].cursor() as cursor:
         cursor.execute(sql, params or None)
-        return cursor.fetchall()
+        rows: list[tuple[Any, ...]] = cursor.fetchall()
+        return rows
 
 
 def add(who: str) -> None:
@@ -138,7 +140,7 @@ def test_writers_come_in_the_order_in_which_they_asked(ours, waits) -> None:
         ways = [add, in_a_transaction] * 4
         started = []
         for number, way in enumerate(ways):
-            started.append(start(lambda way=way, number=number: way(str(number))))
+            started.append(start(partial(way, str(number))))
             assert waits.acquire(timeout=PATIENCE)
     # Whoever comes back at once stands behind those who are there.
     add("again")
@@ -560,7 +562,9 @@ def test_who_has_waited_too_long_is_told_so_and_is_not_called_any_more(ours, pat
         with pytest.raises(OperationalError, match="^database is locked$") as caught:
             gone.result(PATIENCE)
         # What SQLite says itself, so that it is treated the same.
-        assert caught.value.__cause__.sqlite_errorname == "SQLITE_BUSY"
+        cause = caught.value.__cause__
+        assert isinstance(cause, sqlite3.OperationalError)
+        assert cause.sqlite_errorname == "SQLITE_BUSY"
         assert db._conflicted(caught.value)
         assert in_line() == []
     patient.result(PATIENCE)
@@ -611,7 +615,7 @@ def test_a_thread_does_not_wait_for_itself(ours, path) -> None:
 def test_an_order_that_cannot_be_written_is_refused_and_may_be_sent_again(
     alice, make_product, client_of, monkeypatch
 ) -> None:
-    monkeypatch.setattr(db.time, "sleep", lambda seconds: None)
+    monkeypatch.setattr(time, "sleep", lambda seconds: None)
     product = make_product(stock=3)
     began, end = threading.Event(), threading.Event()
 
@@ -745,11 +749,10 @@ ours.execute("INSERT INTO line (who) VALUES ('parent')")
 """
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
 def test_a_forked_child_starts_with_nobody_waiting(ours, path) -> None:
     add("a")
     done = subprocess.run(
-        [sys.executable, "-c", FORK, path],
+        [sys.executable, "-c", FORK, path], cwd=settings.BASE_DIR,
         check=False, capture_output=True, text=True, timeout=3 * PATIENCE,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
@@ -765,8 +768,9 @@ def test_a_process_that_ends_within_a_transaction_ends_quietly(ours, path) -> No
     )
     add("a")
     done = subprocess.run(
-        [sys.executable, "-c", code, path], check=True, capture_output=True, timeout=PATIENCE
-    )
+        [sys.executable, "-c", code, path], cwd=settings.BASE_DIR,
+        check=True, capture_output=True, timeout=PATIENCE,
+    )  # fmt: skip
     assert done.stderr == b""
     assert in_line() == ["a"]
 

@@ -399,7 +399,8 @@ def _orders(arena: Arena, api: str, token: str) -> Source:
     return source
 
 
-def _order_clients(arena: Arena, api: str, clients: int) -> list[Source]:
+def order_clients(arena: Arena, api: str, clients: int) -> list[Source]:
+    """Return so many buyers of two random products an order."""
     tokens = arena.data.tokens
     return [_orders(arena, api, tokens[n % len(tokens)]) for n in range(clients)]
 
@@ -430,15 +431,15 @@ def measure_orders(arena: Arena, options: Options, report: Report) -> None:
     loop = Side(f"place_order in a loop, {clients} threads")
     with arena.server() as server:
         for api in ("v1", "v2"):
-            measure(server, _order_clients(arena, api, clients), options.warm_up)
+            measure(server, order_clients(arena, api, clients), options.warm_up)
         for number in range(options.rounds):
             turn: list[Callable[[], None]] = [
                 lambda: http.samples.append(
-                    _measured(server, _order_clients(arena, "v2", clients), options, report)
+                    _measured(server, order_clients(arena, "v2", clients), options, report)
                 ),
                 lambda: loop.samples.append(run_loop(arena, options.window, clients)),
                 lambda: plain.samples.append(
-                    _measured(server, _order_clients(arena, "v1", clients), options, report)
+                    _measured(server, order_clients(arena, "v1", clients), options, report)
                 ),
             ]
             for step in turn if number % 2 == 0 else reversed(turn):

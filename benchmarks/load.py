@@ -70,6 +70,8 @@ class Load:
 
     seconds: float = 0.0
     latencies: list[float] = field(default_factory=list)
+    # Of answers that were under way when the window closed.
+    late: list[float] = field(default_factory=list)
     statuses: Counter[int] = field(default_factory=Counter)
     # Connections refused or lost, answers that never came or made no sense.
     broken: Counter[str] = field(default_factory=Counter)
@@ -141,8 +143,7 @@ class _Client(asyncio.Protocol):
         load.bytes_read += whole
         # Answers after the bell are waited for and looked at, but not counted
         # into the rate.
-        if now < self._deadline:
-            load.latencies.append(now - self._sent_at)
+        (load.latencies if now < self._deadline else load.late).append(now - self._sent_at)
         self._buffer = self._buffer[whole:]
         self._waiting = False
         self._next()

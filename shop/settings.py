@@ -201,11 +201,12 @@ DATABASES: dict[str, Any] = {
 _database = DATABASES["default"]
 _database.setdefault("OPTIONS", {})
 if _database["ENGINE"] == "django.db.backends.sqlite3":
-    _database["ENGINE"] = "django_prometheus.db.backends.sqlite3"
+    _database["ENGINE"] = "shop.database.sqlite3"
     _database["OPTIONS"] |= {
         # A transaction that may write takes the write lock at its start, so
         # that it waits its turn instead of failing half way.
         "transaction_mode": "IMMEDIATE",
+        # Seconds, for the writers of this process and those of others together.
         "timeout": 20,
         "init_command": (
             "PRAGMA journal_mode=WAL;"

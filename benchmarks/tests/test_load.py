@@ -89,6 +89,7 @@ def test_a_window_counts_what_came(port: int) -> None:
     assert load.errors == load.statuses[503] > 3
     assert not load.broken
     assert 0 < len(load.latencies) <= load.statuses.total()
+    assert len(load.latencies) + len(load.late) == load.statuses.total()
     assert all(0 < seconds < 0.3 for seconds in load.latencies)
 
 

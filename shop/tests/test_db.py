@@ -1,6 +1,7 @@
 """A lost conflict between transactions is run again, nothing else is; a snapshot is one moment."""
 
 import threading
+from types import SimpleNamespace
 
 import pytest
 from django.db import DatabaseError, OperationalError, connection, transaction
@@ -12,6 +13,10 @@ from shop.accounts.models import User
 class Conflict(Exception):
     def __init__(self, sqlstate):
         self.sqlstate = sqlstate
+
+
+class Busy(Exception):
+    sqlite_errorname = "SQLITE_BUSY_SNAPSHOT"
 
 
 def failing(times, sqlstate, done):
@@ -124,3 +129,26 @@ def test_a_snapshot_may_take_its_time_and_only_reads():
     with pytest.raises(DatabaseError, match="read-only"), db.snapshot():
         User.objects.create_user("never")
     assert not User.objects.exists()
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize(("seconds", "attempts"), [(0.001, 5), (3, 3), (7.9, 2), (20, 1)])
+@pytest.mark.parametrize("conflict", [Busy(), Conflict("40P01")])
+def test_nobody_waits_many_times_over(seconds, attempts, conflict, monkeypatch):
+    """An attempt that took so many seconds: SQLite's busy time-out is 20."""
+    now = 1000.0
+
+    def work():
+        nonlocal now
+        now += seconds
+        done.append(now)
+        raise OperationalError from conflict
+
+    done = []
+    monkeypatch.setattr(
+        db, "time", SimpleNamespace(monotonic=lambda: now, sleep=lambda seconds: None)
+    )
+    with pytest.raises(OperationalError):
+        db.in_transaction(work)
+    assert len(done) == attempts
+    assert now - 1000 <= 28

@@ -223,6 +223,12 @@ elif _database["ENGINE"] == "django.db.backends.postgresql":
     _database["ENGINE"] = "shop.database.postgresql"
     _database["OPTIONS"] = {
         "connect_timeout": 5,
+        # A database whose host has gone without a word is given up before the
+        # request is (REQUEST_TIMEOUT); the system would wait for hours.
+        "keepalives_idle": 10,
+        "keepalives_interval": 5,
+        "keepalives_count": 3,
+        "tcp_user_timeout": 20000,
         # A request that is given up must not go on in the database.
         "options": (
             f"-c statement_timeout={_number('STATEMENT_TIMEOUT_MS', 30000)}"

@@ -174,8 +174,9 @@ def test_a_product_retired_before_the_lock_is_not_sold(alice, make_product, monk
     assert_sound()
 
 
+@pytest.mark.parametrize("keyed", [False, True])
 def test_a_deadlock_is_run_again_and_the_caller_does_not_see_it(
-    alice, client_of, make_product, monkeypatch
+    alice, client_of, make_product, monkeypatch, keyed
 ):
     first, second = make_product("하나", stock=100), make_product("둘", stock=100)
     body = {
@@ -188,7 +189,8 @@ def test_a_deadlock_is_run_again_and_the_caller_does_not_see_it(
         with connection.cursor() as cursor:
             cursor.execute("SELECT id FROM products_product WHERE id = %s FOR UPDATE", [product.pk])
 
-    def one_round():
+    def one_round(number):
+        headers = {"Idempotency-Key": f"round-{number}"} if keyed else {}
         has_second, meets = threading.Event(), threading.Event()
 
         def against_the_order():
@@ -200,10 +202,10 @@ def test_a_deadlock_is_run_again_and_the_caller_does_not_see_it(
 
         rival = Rival(against_the_order)
         assert has_second.wait(PATIENCE)
-        ours = Rival(lambda: client_of(alice).post("/api/v2/orders", body).status_code)
+        ours = Rival(lambda: client_of(alice).post("/api/v2/orders", body, headers=headers))
         ours.until_it_waits()
         meets.set()
-        assert ours.result() == 201
+        assert ours.result().status_code == 201
         rival.result()
 
     # Who has waited for a second ends a deadlock: ours, unless it took the
@@ -211,7 +213,7 @@ def test_a_deadlock_is_run_again_and_the_caller_does_not_see_it(
     rounds = 0
     while len(takes) == rounds:
         assert rounds < 5
-        one_round()
+        one_round(rounds)
         rounds += 1
 
     assert Order.objects.count() == rounds

@@ -208,11 +208,14 @@ def move_order(
     carrier: str = "",
     tracking_number: str = "",
     reason: str = "",
+    only_from: Status | None = None,
 ) -> Order:
     """Move an order along the table of states.
 
     Cancelling returns its stock and leaves a refund due for what was paid.
-    Moving it to `paid` by hand books what was open as a payment.
+    Moving it to `paid` by hand books what was open as a payment. `only_from`
+    is for whoever decided by the state that it saw: from any other the order
+    does not move, whatever the table allows.
 
     The row is locked, so of two moves at once the second sees what the first
     did and may be refused.
@@ -224,7 +227,7 @@ def move_order(
 
     def work() -> Order:
         order = _locked(order_id)
-        if to not in order.moves:
+        if to not in order.moves or only_from not in (None, order.status):
             raise _illegal(order, to)
         details: dict[str, Any] = {}
         if to is Status.PAID and (rest := books.open_amount(order)):
@@ -289,13 +292,17 @@ def _illegal(order: Order, to: Status) -> IllegalTransition:
     )
 
 
-def cancel_order(*, order_id: UUID, actor: User | None, reason: str) -> Order:
-    """Cancel an order and return its stock, once.
+def cancel_order(
+    *, order_id: UUID, actor: User | None, reason: str, only_from: Status | None = None
+) -> Order:
+    """Cancel an order and return its stock, once; `only_from` as in `move_order`.
 
     Raises:
         Order.DoesNotExist, IllegalTransition.
     """
-    return move_order(order_id=order_id, to=Status.CANCELLED, actor=actor, reason=reason)
+    return move_order(
+        order_id=order_id, to=Status.CANCELLED, actor=actor, reason=reason, only_from=only_from
+    )
 
 
 def record_payment(

@@ -10,6 +10,7 @@ from django.utils import timezone
 from orders import mail
 from orders.actions import IllegalTransition, cancel_order
 from orders.models import Order
+from orders.states import Status
 from shop.jobs.queue import job
 
 logger = logging.getLogger(__name__)
@@ -23,7 +24,7 @@ def cancel_unpaid() -> str:
     overdue = Order.objects.unpaid_since(limit).order_by("created_at")
     for order_id in overdue.values_list("pk", flat=True)[:1000]:
         try:
-            cancel_order(order_id=order_id, actor=None, reason="not_paid")
+            cancel_order(order_id=order_id, actor=None, reason="not_paid", only_from=Status.PENDING)
         except IllegalTransition:
             # Paid or cancelled by somebody in this very moment.
             logger.info("order moved before it could be cancelled", extra={"order": order_id})

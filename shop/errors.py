@@ -1,6 +1,7 @@
 """Errors of the shop, and the one place that turns any error into problem+json (RFC 9457)."""
 
 import logging
+import sys
 from typing import Any
 
 import orjson
@@ -162,6 +163,28 @@ def _api_exception(error: exceptions.APIException) -> HttpResponse:
     return problem(error.status_code, text, code=code, headers=headers)
 
 
+# PostgreSQL, of classes that are no OperationalError: a server that only reads
+# since another took over, a transaction that was ended because this process slept.
+_AWAY_STATES = {"25006", "25P03"}
+_COME_BACK = {"Retry-After": "2"}
+
+
+def _database_is_away(error: BaseException | None) -> bool:
+    if isinstance(error, OperationalError | InterfaceError):
+        return True
+    sqlstate = getattr(error.__cause__, "sqlstate", None) if error is not None else None
+    return sqlstate in _AWAY_STATES
+
+
+def _away() -> HttpResponse:
+    return problem(
+        503,
+        _("The database can't be reached just now."),
+        code="database_unavailable",
+        headers=_COME_BACK,
+    )
+
+
 def problem_for(error: BaseException) -> HttpResponse | None:
     """Return the response for an expected error, None for one that is a fault of ours."""
     if isinstance(error, ShopError):
@@ -192,13 +215,8 @@ def problem_for(error: BaseException) -> HttpResponse | None:
                 ).items()
             },
         )
-    if isinstance(error, OperationalError | InterfaceError):
-        return problem(
-            503,
-            _("The database can't be reached just now."),
-            code="database_unavailable",
-            headers={"Retry-After": "2"},
-        )
+    if _database_is_away(error):
+        return _away()
     return None
 
 
@@ -251,13 +269,21 @@ def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 def server_error(request: HttpRequest) -> HttpResponse:
     """handler500. Touches neither session nor database: either may be the cause."""
-    detail = _("Something went wrong on our side.")
+    # Django calls it while it handles the error.
+    away = _database_is_away(sys.exc_info()[1])
     if _is_api(request):
-        return problem(500, detail)
+        return _away() if away else problem(500, _("Something went wrong on our side."))
+    status_code = 503 if away else 500
+    detail = (
+        _("The database can't be reached just now.")
+        if away
+        else _("Something went wrong on our side.")
+    )
     return HttpResponse(
-        f"<!doctype html><meta charset=utf-8><title>500</title><h1>500</h1><p>{detail}</p>"
-        f"<p><code>{correlation_id.get()}</code></p>",
-        status=500,
+        f"<!doctype html><meta charset=utf-8><title>{status_code}</title>"
+        f"<h1>{status_code}</h1><p>{detail}</p><p><code>{correlation_id.get()}</code></p>",
+        status=status_code,
+        headers=_COME_BACK if away else None,
     )
 
 

@@ -7,6 +7,8 @@ variables grow it onto servers, in any mix: ``DATABASE_URL``, ``REDIS_URL``,
 """
 
 import os
+import tempfile
+from contextlib import suppress
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
@@ -59,16 +61,19 @@ DATA_DIR.mkdir(parents=True, exist_ok=True)
 
 
 def _local_secret_key() -> str:
-    """Make the key on first use; O_EXCL settles which of several processes makes it."""
+    """Make the key on first use; of several processes that do so at once, one's is kept."""
     path = DATA_DIR / "secret_key"
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        return path.read_text()
-    with os.fdopen(descriptor, "w") as file:
-        key = get_random_secret_key()
-        file.write(key)
-    return key
+    if not path.exists():
+        # Written beside it first: nobody ever reads half a key.
+        descriptor, draft = tempfile.mkstemp(dir=DATA_DIR)
+        try:
+            with os.fdopen(descriptor, "w") as file:
+                file.write(get_random_secret_key())
+            with suppress(FileExistsError):
+                os.link(draft, path)
+        finally:
+            os.unlink(draft)
+    return path.read_text()
 
 
 SECRET_KEY = os.environ.get("SECRET_KEY", "")
@@ -221,6 +226,12 @@ elif _database["ENGINE"] == "django.db.backends.postgresql":
     _database["ENGINE"] = "shop.database.postgresql"
     _database["OPTIONS"] = {
         "connect_timeout": 5,
+        # A database whose host has gone without a word is given up before the
+        # request is (REQUEST_TIMEOUT); the system would wait for hours.
+        "keepalives_idle": 10,
+        "keepalives_interval": 5,
+        "keepalives_count": 3,
+        "tcp_user_timeout": 20000,
         # A request that is given up must not go on in the database.
         "options": (
             f"-c statement_timeout={_number('STATEMENT_TIMEOUT_MS', 30000)}"

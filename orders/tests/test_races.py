@@ -11,7 +11,7 @@ from conftest import ADDRESS
 from orders.actions import Line, move_order, place_order
 from orders.models import Order
 from orders.states import Status
-from products.models import Product, StockMovement
+from products.models import StockMovement
 from shop.errors import ShopError
 from shop.events.models import Event
 
@@ -126,31 +126,3 @@ def test_of_cancel_and_ship_one_wins(alice, make_product, make_order):
         assert results.count("illegal_transition") == 1
         assert Event.objects.filter(subject=order.subject).count() == 2
     ledger_is_right(product)
-
-
-def test_a_product_retired_before_the_lock_is_not_sold(alice, make_product, monkeypatch):
-    """The rival at a named point: retired by another connection after it was read."""
-    from django.utils import timezone
-
-    from products import stock
-
-    product = make_product(stock=10)
-    original = stock.take
-
-    def take(*args, **kwargs):
-        def rival():
-            Product.objects.filter(pk=product.pk).update(retired_at=timezone.now())
-            connection.close()
-
-        thread = threading.Thread(target=rival)
-        thread.start()
-        thread.join()
-        return original(*args, **kwargs)
-
-    monkeypatch.setattr(stock, "take", take)
-    with pytest.raises(ShopError) as refusal:
-        place_order(customer=alice, lines=[Line(product.pk, 1)], address=ADDRESS)
-    assert refusal.value.code == "unknown_product"
-    assert not Order.objects.exists()
-    ledger_is_right(product)
-    assert product.stock_quantity == 10

@@ -1,9 +1,14 @@
 """Under /api every error is a problem, whatever went wrong."""
 
+import select
+
 import pytest
-from django.db import OperationalError
+from django.contrib.sessions.backends.db import SessionStore
+from django.db import DatabaseError, OperationalError, connection, transaction
 
 from products import catalogue
+from shop.accounts.models import User
+from shop.errors import problem_for
 
 pytestmark = pytest.mark.django_db
 
@@ -59,6 +64,60 @@ def test_a_database_out_of_reach_is_503_and_says_when_to_come_back(client_of, mo
     response = client_of(None).get("/api/v2/products/1")
     assert (response.status_code, response.json()["code"]) == (503, "database_unavailable")
     assert response["Retry-After"]
+
+
+def test_a_page_says_so_too(client, alice, monkeypatch):
+    client.force_login(alice)
+    client.raise_request_exception = False
+
+    def gone(self):
+        raise OperationalError("server closed the connection")
+
+    monkeypatch.setattr(SessionStore, "load", gone)
+    for path, kind in (
+        ("/accounts/login", "text/html"),
+        ("/api/v2/benchmarks/dashboard", "application/problem+json"),
+    ):
+        response = client.get(path)
+        assert response.status_code == 503
+        assert response["Content-Type"].startswith(kind)
+        assert response["Retry-After"]
+
+    def broken(self):
+        raise RuntimeError("the secret reason")
+
+    monkeypatch.setattr(SessionStore, "load", broken)
+    response = client.get("/accounts/login")
+    assert response.status_code == 500
+    assert not response.has_header("Retry-After")
+    assert b"secret" not in response.content
+
+
+def only_reads():
+    """As a server does that another has taken over from."""
+    with connection.cursor() as cursor:
+        cursor.execute("SET TRANSACTION READ ONLY")
+    User.objects.create_user("late")
+
+
+def sleeps():
+    """As a process does whose machine was suspended."""
+    with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL idle_in_transaction_session_timeout = '1ms'")
+    # Until the server has said that it is over.
+    assert select.select([connection.connection.fileno()], [], [], 30)[0]
+    User.objects.create_user("late")
+
+
+@pytest.mark.postgresql
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("work", [only_reads, sleeps])
+def test_a_transaction_that_the_server_would_not_have_is_tried_again_later(work):
+    with pytest.raises(DatabaseError) as fault, transaction.atomic():
+        work()
+    response = problem_for(fault.value)
+    assert response is not None and response.status_code == 503
+    assert not User.objects.exists()
 
 
 def test_pages_keep_html(client):

@@ -7,26 +7,22 @@ import time
 
 import pytest
 from django.conf import settings
-from django.db import connection
 
 from shop.celery import wake_worker
 from shop.jobs import queue
 from shop.jobs.models import Job
+from shop.tests.running import database_url
 
 
 @pytest.fixture
 def worker(tmp_path):
     """Run a worker on the test's own database and on a queue of its own."""
-    name = str(connection.settings_dict["NAME"])
-    url = f"sqlite:///{name}"
-    if connection.vendor == "postgresql":
-        url = f"{settings.DATABASE_URL.rsplit('/', 1)[0]}/{name}"
     process = subprocess.Popen(
         [
             *(sys.executable, "-m", "celery", "--quiet", "-A", "shop", "worker"),
             *("--pool", "threads", "--concurrency", "1", "--without-mingle", "--without-gossip"),
         ],
-        env={**os.environ, "DATABASE_URL": url, "DATA_DIR": str(settings.DATA_DIR)},
+        env={**os.environ, "DATABASE_URL": database_url(), "DATA_DIR": str(settings.DATA_DIR)},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )

@@ -39,9 +39,10 @@ class Told:
 class Client:
     """As much of RFC 6455 as a listener needs."""
 
-    def __init__(self, port: int, order: str, token: str) -> None:
+    def __init__(self, port: int, order: str, token: str, *, since: str = "") -> None:
         self._port = port
         self._token = token
+        self._query = f"?since={since}" if since else ""
         self.told = Told(order)
         self.ready = asyncio.Event()
 
@@ -55,7 +56,7 @@ class Client:
         try:
             key = base64.b64encode(os.urandom(16)).decode()
             writer.write(
-                f"GET /api/v2/orders/{self.told.order}/updates HTTP/1.1\r\n"
+                f"GET /api/v2/orders/{self.told.order}/updates{self._query} HTTP/1.1\r\n"
                 f"Host: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
                 f"Sec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n"
                 f"Authorization: Bearer {self._token}\r\n\r\n".encode()
@@ -83,11 +84,14 @@ class Client:
         elif opcode == 8:
             raise ConnectionError("closed by the server")
         elif opcode == 1:
-            message = json.loads(data)
-            if message["type"] == "event":
-                self.told.at.append((now, message["sequence"]))
-            else:
-                self.ready.set()
+            self.hear(json.loads(data), now)
+
+    def hear(self, message: dict[str, Any], now: float) -> None:
+        """Take one message that came at `now`."""
+        if message["type"] == "event":
+            self.told.at.append((now, message["sequence"]))
+        else:
+            self.ready.set()
 
 
 @dataclass(frozen=True)

@@ -37,8 +37,22 @@ def appending(folder: Path, name: str) -> Any:
 def main(folder: Path, names: list[str]) -> None:
     """Send until SIGTERM."""
     django.setup()
+    from django.db.backends.signals import connection_created
+
     from shop.events import sinks
     from shop.events.sender import Sender
+
+    queries = 0
+
+    def count(execute: Any, *args: Any) -> Any:
+        nonlocal queries
+        queries += 1
+        return execute(*args)
+
+    def watch(connection: Any, **_: Any) -> None:
+        connection.execute_wrappers.append(count)
+
+    connection_created.connect(watch, weak=False)
 
     sinks._sinks.clear()
     for name in names:
@@ -49,6 +63,7 @@ def main(folder: Path, names: list[str]) -> None:
     sender.start()
     stop.wait()
     sender.stop(30)
+    (folder / f"queries-{os.getpid()}").write_text(str(queries))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,128 @@
+"""Ten thousand events to three sinks: how fast senders bring them, and whether any comes twice."""
+
+import contextlib
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from django.conf import settings
+
+from benchmarks.arena import Arena
+
+SINKS = ("webhook", "broker", "mail")
+_SUBJECT_EVENTS = 5
+_PATIENCE = 600.0
+
+_FILL = """
+import sys
+import django
+django.setup()
+from shop.events.models import Event
+subjects, each = int(sys.argv[1]), int(sys.argv[2])
+Event.objects.bulk_create(
+    (
+        Event(type="order.paid", subject=f"order/{n}", sequence=sequence, data={})
+        for sequence in range(1, each + 1) for n in range(subjects)
+    ),
+    batch_size=2000,
+)
+"""
+
+# Prints the seconds until everything had been noted.
+_WAIT = """
+import sys, time
+import django
+django.setup()
+from shop.events.models import Event, SinkOffset
+began = time.monotonic()
+while Event.objects.pending().exists() or SinkOffset.objects.behind().exists():
+    time.sleep(0.02)
+    if time.monotonic() - began > float(sys.argv[1]):
+        sys.exit("not in time")
+print(time.monotonic() - began)
+"""
+
+
+@dataclass(frozen=True)
+class Delivered:
+    """What came of it; `queries` is a mean for one event at one sink."""
+
+    events: int
+    senders: int
+    seconds: float
+    doubled: int
+    missing: int
+    disordered: int
+    queries: float
+
+    def row(self) -> str:
+        """Return one line of a Markdown table."""
+        deliveries = self.events * len(SINKS)
+        return (
+            f"| {self.events:,} | {self.senders} | {self.seconds:.1f}"
+            f" | {self.events / self.seconds:,.0f} | {deliveries / self.seconds:,.0f}"
+            f" | {self.queries:.3f} | {self.doubled} | {self.missing} | {self.disordered} |"
+        )
+
+
+HEADER = (
+    "| events | senders | seconds | events/s | deliveries/s | queries a delivery | doubled"
+    " | missing | out of order |\n|--:|--:|--:|--:|--:|--:|--:|--:|--:|"
+)
+
+
+def measure(*, events: int, senders: int) -> Delivered:
+    """Deliver so many events, five a subject, by so many sender processes.
+
+    Raises:
+        ArenaError: the arena could not be set up, or it took ten minutes.
+    """
+    with (
+        Arena(products=100, people=1) as arena,
+        tempfile.TemporaryDirectory(prefix="shop-events-") as name,
+    ):
+        folder = Path(name)
+        arena.run(["-c", _FILL, str(events // _SUBJECT_EVENTS), str(_SUBJECT_EVENTS)])
+        with _senders(arena, folder, senders):
+            seconds = float(arena.run(["-c", _WAIT, str(_PATIENCE)]))
+        return _judge(folder, events, senders, seconds)
+
+
+@contextlib.contextmanager
+def _senders(arena: Arena, folder: Path, number: int) -> Iterator[None]:
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-m", "shop.tests.sender_process", str(folder), *SINKS],
+            cwd=settings.BASE_DIR,
+            env=arena.environment,
+        )
+        for _ in range(number)
+    ]
+    try:
+        yield
+    finally:
+        for process in processes:
+            process.terminate()
+        for process in processes:
+            process.wait(60)
+
+
+def _judge(folder: Path, events: int, senders: int, seconds: float) -> Delivered:
+    doubled = missing = disordered = 0
+    for sink in SINKS:
+        lines = [line.split() for line in (folder / sink).read_text().splitlines()]
+        times = Counter(pk for pk, _subject, _sequence in lines)
+        doubled += sum(number - 1 for number in times.values())
+        missing += events - len(times)
+        last: dict[str, int] = {}
+        for _pk, subject, sequence in lines:
+            disordered += int(sequence) < last.get(subject, 0)
+            last[subject] = int(sequence)
+    queries = sum(int(file.read_text()) for file in folder.glob("queries-*"))
+    return Delivered(
+        events, senders, seconds, doubled, missing, disordered, queries / (events * len(SINKS))
+    )

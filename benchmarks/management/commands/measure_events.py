@@ -1,0 +1,29 @@
+"""Measure how fast events reach their sinks, as a Markdown table."""
+
+from argparse import ArgumentParser
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+
+from benchmarks.arena import ArenaError
+from benchmarks.events import HEADER, measure
+
+
+class Command(BaseCommand):
+    """`manage.py measure_events --events 10000 --senders 2`."""
+
+    help = "Measure the delivery of events to three sinks, in a database of its own."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        """Declare the options."""
+        parser.add_argument("--events", type=int, default=10_000)
+        parser.add_argument("--senders", type=int, default=2)
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Run it."""
+        try:
+            delivered = measure(events=options["events"], senders=options["senders"])
+        except ArenaError as error:
+            raise CommandError(str(error)) from None
+        self.stdout.write(HEADER)
+        self.stdout.write(delivered.row())

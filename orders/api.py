@@ -28,7 +28,7 @@ from orders.serializers import (
     TrackingOutput,
     TransitionInput,
 )
-from orders.states import Status
+from orders.states import Status, table
 from products.models import Category
 from shop.idempotency import once_per_key
 from shop.rest import (
@@ -108,7 +108,12 @@ class OrderViewSet(ShopViewSet):
         actions.cancel_order(order_id=order.pk, actor=caller(request), reason=data["reason"])
         return json_response(_read(order.pk))
 
-    @extend_schema(request=TransitionInput, responses=OrderOutput, parameters=[IDEMPOTENCY_KEY])
+    @extend_schema(
+        request=TransitionInput,
+        responses=OrderOutput,
+        parameters=[IDEMPOTENCY_KEY],
+        description=f"Move an order to another state.\n\n{table()}",
+    )
     @action(detail=True, methods=["post"])
     @once_per_key
     def transitions(self, request: Request, id: str) -> HttpResponse:

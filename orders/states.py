@@ -35,3 +35,12 @@ def comes_next(status: Status) -> Status | None:
     """Return the next state on the way to completion, None at the end of it."""
     moves = MOVES[status]
     return moves[0] if moves else None
+
+
+def table() -> str:
+    """Return the moves as a Markdown table, for the API's description and docs/api.md."""
+    rows = [
+        f"| `{status.value}` | {', '.join(f'`{to.value}`' for to in moves) or '–'} |"
+        for status, moves in MOVES.items()
+    ]
+    return "\n".join(["| from | to |", "|---|---|", *rows])

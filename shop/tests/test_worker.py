@@ -8,7 +8,7 @@ import time
 import pytest
 from django.conf import settings
 
-from shop.celery import wake_worker
+from shop.celery import app, wake_worker
 from shop.jobs import queue
 from shop.jobs.models import Job
 from shop.tests.running import database_url
@@ -16,7 +16,9 @@ from shop.tests.running import database_url
 
 @pytest.fixture
 def worker(tmp_path):
-    """Run a worker on the test's own database and on a queue of its own."""
+    """Run a worker on the test's own database, with nothing before the test's own job."""
+    # What other tests have announced would be worked off first, a few a second.
+    app.control.purge()
     process = subprocess.Popen(
         [
             *(sys.executable, "-m", "celery", "--quiet", "-A", "shop", "worker"),
@@ -53,7 +55,6 @@ def test_a_worker_runs_what_is_enqueued(worker, monkeypatch):
 @pytest.mark.django_db(transaction=True)
 def test_a_broker_out_of_reach_costs_nothing_but_time(monkeypatch):
     """The message can't be sent; the row stays and the sweep runs it."""
-    from shop.celery import app
 
     def unreachable(*args, **kwargs):
         raise OSError("connection refused")

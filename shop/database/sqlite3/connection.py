@@ -22,7 +22,7 @@ from shop.database.sqlite3.writers import Turn, Writers, writers_of
 T = TypeVar("T")
 
 # Seconds: to take shorter waits off SQLite's would cost two statements each.
-_NOTHING = 0.1
+_SHORT = 0.1
 
 
 def _locked(code: int, name: str, text: str) -> sqlite3.OperationalError:
@@ -136,7 +136,7 @@ class Connection(sqlite3.Connection):
         """
         try:
             waited = self._take_turn() if self._turn is None else 0.0
-            if waited < _NOTHING:
+            if waited < _SHORT:
                 return run()
             self._wait_in_sqlite(self.timeout - waited)
             try:

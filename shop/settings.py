@@ -296,6 +296,7 @@ SOCKETS = _number("SOCKETS", 3000)
 # --- People ----------------------------------------------------------------
 
 AUTH_USER_MODEL = "shop.User"
+AUTHENTICATION_BACKENDS = ["shop.accounts.backends.Backend"]
 LOGIN_URL = "/accounts/login"
 LOGIN_REDIRECT_URL = "/"
 LOGOUT_REDIRECT_URL = "/"

@@ -36,7 +36,10 @@ class Event(models.Model):
         constraints = [
             models.UniqueConstraint(fields=["subject", "sequence"], name="event_sequence_unique"),
         ]
-        indexes = [models.Index(fields=["time"], name="event_time")]
+        indexes = [
+            models.Index(fields=["time"], name="event_time"),
+            models.Index(fields=["type", "-time"], name="event_type"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.type} #{self.sequence}"

@@ -22,6 +22,7 @@ from django.shortcuts import get_object_or_404
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 from django.utils.decorators import method_decorator
+from django.utils.formats import date_format
 from django.utils.html import format_html
 from django.utils.text import Truncator, format_lazy
 from django.utils.translation import gettext as _
@@ -30,7 +31,7 @@ from django.views.decorators.http import require_POST
 
 from orders import books, exports
 from orders.actions import move_order, record_payment, return_items, settle_refund
-from orders.bulk import move_title, move_work
+from orders.bulk import BUTTONS, move_title, move_work
 from orders.models import SHORT_ID, Order, OrderItem, Payment, Return
 from orders.reading import event_name
 from orders.search import by_number, find_orders
@@ -47,14 +48,15 @@ class ItemInline(admin.TabularInline):
     """What was bought."""
 
     model = OrderItem
-    fields = readonly_fields = ("product", "product_name", "sku", "price", "quantity", "line_total")
-    raw_id_fields = ["product"]
+    fields = readonly_fields = ("bought_as", "sku", "price", "quantity", "line_total")
     extra = 0
     can_delete = False
 
-    def get_queryset(self, request: HttpRequest) -> QuerySet[OrderItem]:
-        """Fetch the products with the lines."""
-        return super().get_queryset(request).select_related("product")
+    @admin.display(description=gettext_lazy("product"))
+    def bought_as(self, item: OrderItem) -> str:
+        """Lead to the product by the name that it had."""
+        url = reverse("admin:products_product_change", args=[item.product_id])
+        return format_html('<a href="{}">{}</a>', url, item.product_name)
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """An order's lines are what was bought."""
@@ -233,14 +235,14 @@ class OrderAdmin(LongList):
     """Orders. Nothing of an order is edited; it is moved."""
 
     list_display = [
-        "number", "created_at", "customer", "recipient", "bought", "total", "status", "due",
+        "number", "status", "placed", "customer", "recipient", "bought", "total", "due",
     ]  # fmt: skip
     list_filter = ["status", RefundFilter, UnpaidFilter, ("created_at", DaysFilter)]
     list_select_related = ["customer"]
     list_prefetch_related = ("items",)
     ordering = ["-id"]
     # By any other column the database would sort them all.
-    sortable_by = ["created_at"]
+    sortable_by = ["placed"]
     days = "created_at"
     # What is searched is said in orders.search; without this there is no box.
     search_fields = ["id"]
@@ -281,6 +283,11 @@ class OrderAdmin(LongList):
     def number(self, order: Order) -> str:
         """Return what it is called by."""
         return order.short_id
+
+    @admin.display(description=gettext_lazy("placed"), ordering="created_at")
+    def placed(self, order: Order) -> str:
+        """Return when, in few letters."""
+        return date_format(timezone.localtime(order.created_at), "SHORT_DATETIME_FORMAT")
 
     @admin.display(description=gettext_lazy("items"))
     def bought(self, order: Order) -> str:
@@ -358,7 +365,9 @@ class OrderAdmin(LongList):
         extra: dict[str, Any] = {"show_close": True}
         if order is not None:
             extra |= {
-                "moves": order.moves if self.has_move_permission(request) else [],
+                "moves": [(to, BUTTONS[to]) for to in order.moves]
+                if self.has_move_permission(request)
+                else [],
                 "events": _timeline(order),
                 "movements": _movements(request, order),
                 **self._money_forms(request, order),
@@ -486,9 +495,31 @@ class OrderAdmin(LongList):
         return True
 
 
-def _timeline(order: Order) -> list[tuple[Event, str]]:
+def _timeline(order: Order) -> list[tuple[Event, str, str]]:
     events = Event.objects.filter(subject=order.subject).select_related("actor")
-    return [(event, event_name(event.type)) for event in events.order_by("sequence")[:_SHOWN]]
+    return [
+        (event, event_name(event.type), _details(event.data))
+        for event in events.order_by("sequence")[:_SHOWN]
+    ]
+
+
+# What of an event's data is told beside its name.
+_DETAILS = {
+    "amount": gettext_lazy("amount"),
+    "method": gettext_lazy("method"),
+    "carrier": gettext_lazy("carrier"),
+    "tracking_number": gettext_lazy("tracking number"),
+    "reason": gettext_lazy("reason"),
+    "refund_due": gettext_lazy("refund due"),
+}
+
+
+def _details(data: dict[str, Any]) -> str:
+    told = [f"{label}: {data[name]}" for name, label in _DETAILS.items() if data.get(name)]
+    for item in data.get("items", ()):
+        product = _("product %s") % item["product_id"]
+        told.append(f"{item['quantity']} × {product}")
+    return ", ".join(told)
 
 
 def _movements(request: HttpRequest, order: Order) -> QuerySet[StockMovement] | None:

@@ -36,13 +36,14 @@ _FORMS: dict[Status, type[forms.Form]] = {
     Status.SHIPPED: ShipForm,
     Status.CANCELLED: CancelForm,
 }
-_BUTTONS = {
+# What the button of a move says, for one order and for many.
+BUTTONS = {
     Status.PAID: gettext_lazy("Mark as paid"),
     Status.PROCESSING: gettext_lazy("Begin processing"),
     Status.SHIPPED: gettext_lazy("Ship"),
     Status.DELIVERED: gettext_lazy("Mark as delivered"),
     Status.COMPLETED: gettext_lazy("Complete"),
-    Status.CANCELLED: gettext_lazy("Cancel these orders"),
+    Status.CANCELLED: gettext_lazy("Cancel and restock"),
 }
 
 
@@ -56,11 +57,11 @@ def move_work(to: Status) -> Work:
     return Work(
         name=f"move_to_{to.value}",
         title=move_title(to),
-        button=_BUTTONS[to],
+        button=BUTTONS[to],
         look=_look(to),
         do=_do(to),
         columns=[
-            gettext_lazy("state"), gettext_lazy("placed"), gettext_lazy("customer"),
+            gettext_lazy("status"), gettext_lazy("placed"), gettext_lazy("customer"),
             gettext_lazy("recipient"), gettext_lazy("total"),
         ],
         form=_FORMS.get(to, forms.Form),

@@ -45,12 +45,15 @@ class BoundedPaginator(Paginator):
         return self._counted > self.most
 
 
-class PrefetchingList(ChangeList):
+class LongChangeList(ChangeList):
     """A list that fetches, for the rows it shows, what `list_prefetch_related` names."""
 
     def get_results(self, request: HttpRequest) -> None:
         """Cut out the page, then have its relations fetched with it."""
         super().get_results(request)
+        # Beside the search box, how many were found is worth saying only of a search.
+        if self.paginator.is_cut or not (self.query or self.has_active_filters):
+            self.full_result_count = self.result_count
         names = self.model_admin.list_prefetch_related  # type: ignore[attr-defined]
         if names:
             self.result_list = self.result_list.prefetch_related(*names)
@@ -79,7 +82,7 @@ class LongList(admin.ModelAdmin):
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         """Return the list's class."""
-        return PrefetchingList
+        return LongChangeList
 
     def response_action(
         self, request: HttpRequest, queryset: QuerySet[Any], *args: Any, **kwargs: Any

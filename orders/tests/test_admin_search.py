@@ -188,6 +188,12 @@ class TestFilters:
         assert listed("to=2026-03-02") == [second, first]
         assert listed("from=&to=") == [second, first]
 
+    def test_filtered_by_days_it_is_in_their_order(self, client, clerk):
+        client.force_login(clerk)
+        for query, column in (("", "-id"), ("?from=2026-03-01", "-created_at")):
+            page = client.get(f"/admin/orders/order/{query}")
+            assert page.context["cl"].queryset.query.order_by[0] == column
+
     @pytest.mark.parametrize("day", ["x", "2026-13-01", "0001-01-01", "9999-12-31"])
     def test_a_day_that_is_none_shows_everything(self, client, clerk, day):
         client.force_login(clerk)

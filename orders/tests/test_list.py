@@ -74,6 +74,16 @@ def test_cursors_visit_every_order_once(client_of, alice, make_order):
     assert seen == placed[::-1]
 
 
+def test_the_way_back_has_the_same_order(client_of, alice, make_order, make_product):
+    product = make_product(stock=100)
+    placed = [str(make_order(alice, (product, 1)).pk) for _ in range(6)]
+    client = client_of(alice)
+    second = client.get(client.get("/api/v2/orders?per_page=2&cursor=").json()["next"]).json()
+    third = client.get(second["next"]).json()
+    back = client.get(third["previous"])
+    assert ids(back) == placed[::-1][2:4]
+
+
 @pytest.mark.parametrize("number", [1, 12])
 def test_orders_with_their_items_cost_one_query(
     client_of, alice, make_order, make_product, number, django_assert_num_queries

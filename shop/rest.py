@@ -340,7 +340,8 @@ class Slice:
 
     def in_all(self) -> Subquery:
         """Return how many rows there are in all, to be read with each row of the slice."""
-        count = Func("pk", function="COUNT", output_field=IntegerField())
+        # Of a constant, so that any index will do, the smallest.
+        count = Func(Value(1), function="COUNT", output_field=IntegerField())
         return Subquery(self.rows().order_by().annotate(in_all=count).values("in_all"))
 
 

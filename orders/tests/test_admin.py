@@ -50,9 +50,7 @@ def test_the_timeline_tells_who_did_what(client, clerk, alice, make_order, make_
     product = make_product(price=60000, stock=5)
     order = make_order(alice, (product, 2))
     for to in (Status.PAID, Status.PROCESSING, Status.SHIPPED, Status.DELIVERED):
-        move_order(
-            order_id=order.pk, to=to, actor=clerk, carrier="CJ", tracking_number="6400-1"
-        )  # fmt: skip
+        move_order(order_id=order.pk, to=to, actor=clerk, carrier="CJ", tracking_number="6400-1")
     return_items(
         order_id=order.pk, quantities={product.pk: 1}, reason="too small", restock=True, actor=clerk
     )

@@ -14,6 +14,7 @@ from django.utils.translation import gettext_lazy
 from monitoring import alerts, notify
 from monitoring.metrics import CATALOGUE
 from monitoring.models import AlertChange, AlertRule, Channel, Delivery, Silence
+from shop.lists import LongList
 
 
 class RuleForm(forms.ModelForm):
@@ -65,7 +66,7 @@ class AlertRuleAdmin(admin.ModelAdmin):
             obj.save()
 
 
-class _ReadOnly(admin.ModelAdmin):
+class _ReadOnly(LongList):
     """Written by the shop alone."""
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
@@ -88,7 +89,6 @@ class AlertChangeAdmin(_ReadOnly):
     list_display = ["time", "rule", "before", "state", "value"]
     list_filter = ["state", "rule"]
     list_select_related = ["rule"]
-    show_full_result_count = False
 
 
 @admin.register(Delivery)
@@ -98,7 +98,6 @@ class DeliveryAdmin(_ReadOnly):
     list_display = ["created_at", "channel", "change", "state", "attempts", "status_code", "answer"]
     list_filter = ["state", "channel"]
     list_select_related = ["channel", "change__rule"]
-    show_full_result_count = False
 
 
 @admin.register(Silence)

@@ -28,7 +28,17 @@ from monitoring.serializers import (
     SilenceOutput,
 )
 from shop.errors import ShopError
-from shop.rest import ListQuery, Order, Source, checked, json_response, local, paginate, read_query
+from shop.rest import (
+    ListQuery,
+    Order,
+    Source,
+    checked,
+    fetch_counted,
+    json_response,
+    local,
+    paginate,
+    read_query,
+)
 from shop.schema import page_of
 from shop.viewsets import ShopViewSet, caller
 
@@ -78,7 +88,8 @@ class AlertViewSet(ShopViewSet):
     def history(self, request: Request) -> HttpResponse:
         """Changes of state, newest first."""
         query = {**read_query(request, ListQuery), "ordering": "newest"}
-        window = paginate(request, query, AlertChange.objects.all, _CHANGES)
+        rows = AlertChange.objects.select_related("rule")
+        window = paginate(request, query, rows.all, _CHANGES)
         results = [
             {
                 "id": str(change.pk),
@@ -97,8 +108,9 @@ class AlertViewSet(ShopViewSet):
 _CHANGES = Source(
     model=AlertChange,
     orders={"newest": Order("pk", descending=True)},
-    fetch=lambda wanted: list(wanted.queryset().select_related("rule")),
+    fetch=lambda wanted: list(wanted.queryset()),
     value_of=lambda change, column: change.pk,
+    fetch_counted=fetch_counted,
 )
 
 

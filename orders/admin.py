@@ -1,9 +1,12 @@
 """Orders in the admin: looked at, and moved by buttons that call the API's code."""
 
+from datetime import timedelta
+from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
 from django import forms
+from django.conf import settings
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
@@ -17,18 +20,27 @@ from django.http import (
 )
 from django.shortcuts import get_object_or_404
 from django.urls import URLPattern, path, reverse
+from django.utils import timezone
 from django.utils.decorators import method_decorator
+from django.utils.formats import date_format
 from django.utils.html import format_html
+from django.utils.text import Truncator, format_lazy
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
+from django.utils.translation import gettext_lazy, ngettext
 from django.views.decorators.http import require_POST
 
 from orders import books, exports
 from orders.actions import move_order, record_payment, return_items, settle_refund
-from orders.models import Order, OrderItem, Payment, Return
+from orders.bulk import BUTTONS, move_title, move_work
+from orders.models import SHORT_ID, Order, OrderItem, Payment, Return
+from orders.reading import event_name
+from orders.search import by_number, find_orders
 from orders.states import Status
+from products.models import StockMovement
+from shop import bulk
 from shop.errors import ShopError
 from shop.events.models import Event
+from shop.lists import DaysFilter, LongList
 from shop.money import to_minor
 
 
@@ -36,14 +48,15 @@ class ItemInline(admin.TabularInline):
     """What was bought."""
 
     model = OrderItem
-    fields = readonly_fields = ("product", "product_name", "sku", "price", "quantity", "line_total")
-    raw_id_fields = ["product"]
+    fields = readonly_fields = ("bought_as", "sku", "price", "quantity", "line_total")
     extra = 0
     can_delete = False
 
-    def get_queryset(self, request: HttpRequest) -> QuerySet[OrderItem]:
-        """Fetch the products with the lines."""
-        return super().get_queryset(request).select_related("product")
+    @admin.display(description=gettext_lazy("product"))
+    def bought_as(self, item: OrderItem) -> str:
+        """Lead to the product by the name that it had."""
+        url = reverse("admin:products_product_change", args=[item.product_id])
+        return format_html('<a href="{}">{}</a>', url, item.product_name)
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """An order's lines are what was bought."""
@@ -145,22 +158,23 @@ class ReturnForm(forms.Form):
 
 
 def _move_action(to: Status) -> Any:
-    @admin.action(
-        description=gettext_lazy("Move to: %(state)s") % {"state": to.label}, permissions=["move"]
-    )
-    def move_to(modeladmin: "OrderAdmin", request: HttpRequest, queryset: QuerySet[Order]) -> None:
-        moved = 0
-        for order_id in queryset.values_list("pk", flat=True):
-            moved += modeladmin.move(request, order_id, to)
-        if moved:
-            modeladmin.message_user(request, _("%d moved.") % moved, messages.SUCCESS)
+    work = move_work(to)
 
-    move_to.__name__ = f"move_to_{to.value}"
+    @admin.action(description=move_title(to), permissions=["move"])
+    def move_to(
+        modeladmin: "OrderAdmin", request: HttpRequest, queryset: QuerySet[Order]
+    ) -> HttpResponse | None:
+        return bulk.run(modeladmin, request, queryset, work)
+
+    move_to.__name__ = work.name
     return move_to
 
 
 def _export_action(kind: exports.Format) -> Any:
-    @admin.action(description=gettext_lazy("Export as %s") % kind.upper(), permissions=["view"])
+    @admin.action(
+        description=format_lazy("{} {}", gettext_lazy("Export as"), kind.upper()),
+        permissions=["view"],
+    )
     def export(
         modeladmin: "OrderAdmin", request: HttpRequest, queryset: QuerySet[Order]
     ) -> StreamingHttpResponse | None:
@@ -175,22 +189,135 @@ def _export_action(kind: exports.Format) -> Any:
     return export
 
 
+class RefundFilter(admin.SimpleListFilter):
+    """Orders for which money has to go back."""
+
+    title = gettext_lazy("refund due")
+    parameter_name = "due"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        """The one choice."""
+        return [("yes", gettext_lazy("yes"))]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Order]) -> QuerySet[Order]:
+        """Narrow the list."""
+        return queryset.filter(refund_due__gt=0) if self.value() else queryset
+
+
+class UnpaidFilter(admin.SimpleListFilter):
+    """Orders that have waited for their money."""
+
+    title = gettext_lazy("unpaid for more than")
+    parameter_name = "unpaid"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        """Hours, up to those after which an order is cancelled."""
+        return [
+            (str(hours), ngettext("%d hour", "%d hours", hours) % hours)
+            for hours in sorted({1, 6, 24, settings.UNPAID_ORDER_HOURS})
+        ]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Order]) -> QuerySet[Order]:
+        """Narrow the list."""
+        if self.value() not in {value for value, _title in self.lookup_choices}:
+            return queryset
+        waited = timedelta(hours=int(str(self.value())))
+        # The whole list is of this queryset's class.
+        return queryset.unpaid_since(timezone.now() - waited)  # type: ignore[attr-defined, no-any-return]
+
+
+# Of one order, on its page.
+_SHOWN = 200
+
+
 @admin.register(Order)
-class OrderAdmin(admin.ModelAdmin):
+class OrderAdmin(LongList):
     """Orders. Nothing of an order is edited; it is moved."""
 
-    list_display = ["id", "customer", "status", "total", "recipient", "created_at"]
-    list_filter = ["status", "created_at"]
+    list_display = [
+        "number", "status", "placed", "customer", "recipient", "bought", "total", "due",
+    ]  # fmt: skip
+    list_filter = ["status", RefundFilter, UnpaidFilter, ("created_at", DaysFilter)]
     list_select_related = ["customer"]
-    search_fields = ["=id", "customer__username", "recipient", "phone", "email", "tracking_number"]
+    list_prefetch_related = ("items",)
+    ordering = ["-id"]
+    # By any other column the database would sort them all.
+    sortable_by = ["placed"]
+    days = "created_at"
+    # What is searched is said in orders.search; without this there is no box.
+    search_fields = ["id"]
+    search_help_text = gettext_lazy(
+        "Number or its last 12 characters, customer, e-mail, recipient, phone or its last 4"
+        " digits, tracking number, product or SKU. Names from their beginning."
+    )
     inlines = [ItemInline, PaymentInline, ReturnInline]
     actions = [
         *(_move_action(status) for status in Status if status is not Status.PENDING),
         _export_action("csv"),
         _export_action("xlsx"),
     ]
+    fieldsets = [
+        (None, {"fields": ["id", "customer", "status", "created_at", "updated_at", "live_page"]}),
+        (
+            gettext_lazy("Money"),
+            {
+                "fields": [
+                    "items_total", "shipping_fee", "total", "currency", "paid", "refunded",
+                    "refund_due",
+                ]
+            },
+        ),
+        (
+            gettext_lazy("Delivery"),
+            {
+                "fields": [
+                    "recipient", "phone", "email", "street", "city", "postal_code", "memo",
+                    "carrier", "tracking_number", "cancel_reason",
+                ]
+            },
+        ),
+    ]  # fmt: skip
     change_form_template = "admin/orders/order/change_form.html"
-    show_full_result_count = False
+
+    @admin.display(description=gettext_lazy("order"))
+    def number(self, order: Order) -> str:
+        """Return what it is called by."""
+        return order.short_id
+
+    @admin.display(description=gettext_lazy("placed"), ordering="created_at")
+    def placed(self, order: Order) -> str:
+        """Return when, in few letters."""
+        return date_format(timezone.localtime(order.created_at), "SHORT_DATETIME_FORMAT")
+
+    @admin.display(description=gettext_lazy("items"))
+    def bought(self, order: Order) -> str:
+        """Name the first of what was bought, and say how many more there are."""
+        items = list(order.items.all())
+        more = f" +{len(items) - 1}" if len(items) > 1 else ""
+        return f"{Truncator(str(items[0])).chars(40)}{more}" if items else ""
+
+    @admin.display(description=gettext_lazy("refund due"), empty_value="")
+    def due(self, order: Order) -> Decimal | None:
+        """Return what has to be sent back, nothing where that is nothing."""
+        return order.refund_due or None
+
+    @admin.display(description=gettext_lazy("the buyer's page"))
+    def live_page(self, order: Order) -> str:
+        """Lead to what the buyer sees."""
+        url = reverse("order-track", args=[order.pk])
+        return format_html('<a href="{}">{}</a>', url, _("Follow it live"))
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Order], search_term: str
+    ) -> tuple[QuerySet[Order], bool]:
+        """Find by anything that people have at hand."""
+        if not search_term.strip():
+            return queryset, False
+        found = find_orders(queryset, search_term)
+        if found.is_cut and request.method == "GET":
+            text = _("More orders match than are looked through; write more of what you look for.")
+            self.message_user(request, text, messages.WARNING)
+        return queryset.filter(pk__in=found.pks), False
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         """Orders are placed by customers."""
@@ -238,9 +365,11 @@ class OrderAdmin(admin.ModelAdmin):
         extra: dict[str, Any] = {"show_close": True}
         if order is not None:
             extra |= {
-                "moves": order.moves if self.has_move_permission(request) else [],
-                "events": Event.objects.filter(subject=order.subject).select_related("actor"),
-                "ships": Status.SHIPPED in order.moves,
+                "moves": [(to, BUTTONS[to]) for to in order.moves]
+                if self.has_move_permission(request)
+                else [],
+                "events": _timeline(order),
+                "movements": _movements(request, order),
                 **self._money_forms(request, order),
             }
         return super().change_view(request, object_id, form_url, {**(extra_context or {}), **extra})
@@ -366,6 +495,40 @@ class OrderAdmin(admin.ModelAdmin):
         return True
 
 
+def _timeline(order: Order) -> list[tuple[Event, str, str]]:
+    events = Event.objects.filter(subject=order.subject).select_related("actor")
+    return [
+        (event, event_name(event.type), _details(event.data))
+        for event in events.order_by("sequence")[:_SHOWN]
+    ]
+
+
+# What of an event's data is told beside its name.
+_DETAILS = {
+    "amount": gettext_lazy("amount"),
+    "method": gettext_lazy("method"),
+    "carrier": gettext_lazy("carrier"),
+    "tracking_number": gettext_lazy("tracking number"),
+    "reason": gettext_lazy("reason"),
+    "refund_due": gettext_lazy("refund due"),
+}
+
+
+def _details(data: dict[str, Any]) -> str:
+    told = [f"{label}: {data[name]}" for name, label in _DETAILS.items() if data.get(name)]
+    for item in data.get("items", ()):
+        product = _("product %s") % item["product_id"]
+        told.append(f"{item['quantity']} × {product}")
+    return ", ".join(told)
+
+
+def _movements(request: HttpRequest, order: Order) -> QuerySet[StockMovement] | None:
+    if not request.user.has_perm("products.view_stockmovement"):
+        return None
+    rows = StockMovement.objects.filter(order_id=order.pk).select_related("product", "actor")
+    return rows.order_by("pk")[:_SHOWN]
+
+
 class DueFilter(admin.SimpleListFilter):
     """What has to be sent back."""
 
@@ -382,21 +545,38 @@ class DueFilter(admin.SimpleListFilter):
 
 
 @admin.register(Payment)
-class PaymentAdmin(admin.ModelAdmin):
+class PaymentAdmin(LongList):
     """Payments and refunds, to be read; booked on the order's page."""
 
     list_display = ["created_at", "kind", "order_link", "method", "amount", "state", "reference"]
-    list_filter = [DueFilter, "kind", "method"]
-    search_fields = ["=order__id", "=reference"]
+    list_filter = [DueFilter, "kind", "method", ("created_at", DaysFilter)]
+    sortable_by = ["created_at"]
+    days = "created_at"
+    # Without this there is no box to type into.
+    search_fields = ["reference"]
+    search_help_text = gettext_lazy(
+        "The provider's reference, or the order's number or its last 12 characters."
+    )
     list_display_links = None
     ordering = ["-id"]
-    show_full_result_count = False
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Payment], search_term: str
+    ) -> tuple[QuerySet[Payment], bool]:
+        """Find by what the provider or the shop calls it."""
+        text = search_term.strip()
+        if not text:
+            return queryset, False
+        of_orders = list(by_number(Order.objects.all(), text).values_list("pk", flat=True)[:10])
+        if of_orders:
+            return queryset.filter(order__in=of_orders), False
+        return queryset.exclude(reference="").filter(reference=text), False
 
     @admin.display(description=gettext_lazy("order"))
     def order_link(self, payment: Payment) -> str:
         """Where it can be booked."""
         url = reverse("admin:orders_order_change", args=[payment.order_id])
-        return format_html('<a href="{}">{}</a>', url, payment.order_id)
+        return format_html('<a href="{}">{}</a>', url, str(payment.order_id)[-SHORT_ID:])
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         """On the order's page."""

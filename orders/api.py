@@ -1,6 +1,6 @@
 """Orders under /api/v2."""
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 from uuid import UUID
 
 from django.http import Http404, HttpResponse, StreamingHttpResponse
@@ -40,6 +40,8 @@ from shop.rest import (
 )
 from shop.schema import IDEMPOTENCY_KEY, page_of
 from shop.viewsets import ShopViewSet, caller
+
+T = TypeVar("T")
 
 
 class OrderViewSet(ShopViewSet):
@@ -128,13 +130,15 @@ class OrderViewSet(ShopViewSet):
     @action(detail=True, methods=["get"])
     def tracking(self, request: Request, id: str) -> HttpResponse:
         """The order's timeline and what comes next."""
-        return json_response(reading.read_tracking(self._get(request, id)))
+        rows = self._visible(request, id)
+        return json_response(_found(reading.read_tracking(UUID(id), rows)))
 
     @extend_schema(responses=PaymentList)
     @action(detail=True, methods=["get"])
     def payments(self, request: Request, id: str) -> HttpResponse:
         """An order's payments and refunds."""
-        return json_response({"results": reading.read_payments(self._get(request, id))})
+        rows = self._visible(request, id)
+        return json_response({"results": _found(reading.read_payments(rows))})
 
     @extend_schema(request=PaymentInput, responses={201: OrderOutput}, parameters=[IDEMPOTENCY_KEY])
     @payments.mapping.post
@@ -165,7 +169,8 @@ class OrderViewSet(ShopViewSet):
     @action(detail=True, methods=["get"])
     def returns(self, request: Request, id: str) -> HttpResponse:
         """What came back of an order."""
-        return json_response({"results": reading.read_returns(self._get(request, id))})
+        rows = self._visible(request, id)
+        return json_response({"results": _found(reading.read_returns(rows))})
 
     @extend_schema(request=ReturnInput, responses={201: ReturnOutput}, parameters=[IDEMPOTENCY_KEY])
     @returns.mapping.post
@@ -181,7 +186,8 @@ class OrderViewSet(ShopViewSet):
         made = actions.return_items(
             order_id=order.pk, quantities=quantities, actor=caller(request), **data
         )
-        return json_response(reading.return_json(made), 201)
+        (shown,) = _found(reading.read_returns(Order.objects.filter(returns=made.pk)))
+        return json_response(shown, 201)
 
     @extend_schema(parameters=[SummaryQuery], responses=SummaryOutput)
     @action(detail=False, methods=["get"], url_path="analytics/summary")
@@ -229,6 +235,12 @@ class OrderViewSet(ShopViewSet):
         if order is None:
             raise Http404
         return order
+
+
+def _found(shown: T | None) -> T:
+    if shown is None:
+        raise Http404
+    return shown
 
 
 def _read(order_id: UUID) -> dict[str, Any]:

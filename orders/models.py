@@ -4,14 +4,37 @@ from datetime import datetime
 
 from django.conf import settings
 from django.db import models
-from django.db.models import F, Q
+from django.db.models import Expression, F, Q, TextField, Value
+from django.db.models.functions import Cast, Replace, Right, Upper
 from django.utils.translation import gettext_lazy as _
 
 from orders.states import MOVES, Status
 from products.models import Product
 from shop.accounts.models import User
+from shop.database.indexes import PrefixIndex
 from shop.ids import uuid7
 from shop.money import MoneyField
+
+# How many characters of its id, from the end, an order is called by.
+SHORT_ID = 12
+
+
+def _without(column: str, *characters: str) -> Expression | F:
+    bare: Expression | F = F(column)
+    for character in characters:
+        bare = Replace(bare, Value(character))
+    return bare
+
+
+# What orders are found by (orders.search). Each has its index below, and only
+# an expression written as it is there finds it.
+short_id = Right(Cast("id", TextField()), SHORT_ID)
+tracking_bare = Upper(_without("tracking_number", "-", " "))
+
+
+def phone_end(length: int) -> Expression:
+    """Return the last digits of the phone number, however it was written."""
+    return Right(_without("phone", "-", " ", ".", ")"), length)
 
 
 class OrderQuerySet(models.QuerySet["Order"]):
@@ -103,6 +126,14 @@ class Order(models.Model):
             models.Index(
                 fields=["created_at"], condition=Q(status=Status.PENDING), name="order_pending"
             ),
+            models.Index(fields=["-id"], condition=Q(refund_due__gt=0), name="order_refund_due"),
+            models.Index(short_id, name="order_short_id"),
+            models.Index(phone_end(4), name="order_phone_end"),
+            PrefixIndex(Upper("email"), name="order_email"),
+            PrefixIndex(Upper("recipient"), name="order_recipient"),
+            models.Index(
+                tracking_bare, condition=~Q(tracking_number=""), name="order_tracking_number"
+            ),
         ]
 
     def __str__(self) -> str:
@@ -116,7 +147,7 @@ class Order(models.Model):
     @property
     def short_id(self) -> str:
         """The end of its id, to be read to people; the beginning is the time."""
-        return str(self.pk)[-12:]
+        return str(self.pk)[-SHORT_ID:]
 
     @property
     def moves(self) -> tuple[Status, ...]:
@@ -210,6 +241,10 @@ class Payment(models.Model):
         ]
         indexes = [
             models.Index(fields=["-id"], condition=Q(state="due"), name="payment_due"),
+            models.Index(
+                fields=["reference"], condition=~Q(reference=""), name="payment_reference"
+            ),
+            models.Index(fields=["created_at"], name="payment_created"),
         ]
 
     def __str__(self) -> str:

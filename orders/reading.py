@@ -6,16 +6,17 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from django.db.models import QuerySet
+from django.db.models import QuerySet, Subquery
+from django.utils.translation import gettext as _
 
 from orders.actions import Placed
-from orders.models import Order, OrderItem, Return
+from orders.models import Order
 from orders.states import Status, comes_next
 from shop.accounts.models import User
 from shop.events.models import Event
 from shop.money import on_the_wire
 from shop.rest import Order as ColumnOrder
-from shop.rest import Source, local
+from shop.rest import Slice, Source, local
 
 _COLUMNS = (
     "pk",
@@ -43,11 +44,18 @@ _COLUMNS = (
 )
 
 
+_ITEM_COLUMNS = ("product_id", "product_name", "sku", "quantity", "price", "line_total")
+
+
 def read_orders(rows: QuerySet[Order]) -> list[dict[str, Any]]:
-    """Return orders with their items as JSON-ready mappings: two queries, whatever the number."""
-    found = list(rows.values(*_COLUMNS))
-    items = _items_of([row["pk"] for row in found])
-    return [_as_json(row, items.get(row["pk"], [])) for row in found]
+    """Return orders with their items as JSON-ready mappings: one query, whatever the number."""
+    return _gather(_with_items(rows).values_list(*_COLUMNS, *_OF_ITEMS))
+
+
+def _read_counted(wanted: Slice) -> tuple[list[dict[str, Any]], int]:
+    rows = _with_items(wanted.queryset()).annotate(in_all=wanted.in_all())
+    found = list(rows.values_list(*_COLUMNS, *_OF_ITEMS, "in_all"))
+    return _gather(row[:-1] for row in found), found[0][-1] if found else 0
 
 
 SOURCE = Source(
@@ -55,18 +63,27 @@ SOURCE = Source(
     orders={"newest": ColumnOrder("pk", descending=True)},
     fetch=lambda wanted: read_orders(wanted.queryset()),
     value_of=lambda order, column: order["id"],
+    fetch_counted=_read_counted,
 )
 
+_OF_ITEMS = tuple(f"items__{column}" for column in _ITEM_COLUMNS)
 
-_ITEM_COLUMNS = ("product_id", "product_name", "sku", "quantity", "price", "line_total")
+
+def _with_items(rows: QuerySet[Order]) -> QuerySet[Order]:
+    """Return the orders of `rows`, which may be a slice, in its order and a row for each item."""
+    order = rows.query.order_by or ("-pk",)
+    return Order.objects.filter(pk__in=rows.values("pk")).order_by(*order, "items__pk")
 
 
-def _items_of(ids: Iterable[UUID]) -> dict[UUID, list[dict[str, Any]]]:
-    items: dict[UUID, list[dict[str, Any]]] = {}
-    rows = OrderItem.objects.filter(order__in=ids).order_by("pk")
-    for order_id, *values in rows.values_list("order_id", *_ITEM_COLUMNS):
-        items.setdefault(order_id, []).append(_item_json(*values))
-    return items
+def _gather(found: Iterable[tuple[Any, ...]]) -> list[dict[str, Any]]:
+    orders: dict[UUID, tuple[dict[str, Any], list[dict[str, Any]]]] = {}
+    width = len(_COLUMNS)
+    for row in found:
+        if row[0] not in orders:
+            orders[row[0]] = dict(zip(_COLUMNS, row, strict=False)), []
+        if row[width] is not None:
+            orders[row[0]][1].append(_item_json(*row[width:]))
+    return [_as_json(order, items) for order, items in orders.values()]
 
 
 def _item_json(
@@ -123,21 +140,34 @@ def _as_json(row: dict[str, Any], items: list[dict[str, Any]]) -> dict[str, Any]
     }
 
 
-def read_tracking(order: Order) -> dict[str, Any]:
-    """Return an order's timeline, oldest first, and what comes next."""
+_TRACKED = ("status", "carrier", "tracking_number")
+
+
+def read_tracking(pk: UUID, rows: QuerySet[Order]) -> dict[str, Any] | None:
+    """Return an order's timeline, oldest first, and what comes next; None if it is not in `rows`.
+
+    One query; two for an order that has no events.
+    """
+    rows = rows.filter(pk=pk).order_by()
     events = (
-        Event.objects.filter(subject=order.subject)
+        Event.objects.filter(subject=Order(pk=pk).subject)
+        .annotate(**{f"order_{name}": Subquery(rows.values(name)) for name in _TRACKED})
         .order_by("sequence")
-        .values_list("pk", "type", "sequence", "time", "actor__username", "data")
-    )
-    following = comes_next(Status(order.status))
+        .values_list(
+            *(f"order_{name}" for name in _TRACKED),
+            "pk", "type", "sequence", "time", "actor__username", "data",
+        )
+    )  # fmt: skip
+    found = list(events)
+    facts = found[0][:3] if found else rows.values_list(*_TRACKED).first()
+    if facts is None or facts[0] is None:
+        return None
+    following = comes_next(Status(facts[0]))
     return {
-        "order_id": str(order.pk),
-        "status": order.status,
-        "carrier": order.carrier,
-        "tracking_number": order.tracking_number,
+        "order_id": str(pk),
+        **dict(zip(_TRACKED, facts, strict=True)),
         "next": following.value if following else None,
-        "events": [_event_json(*event) for event in events],
+        "events": [_event_json(*event[3:]) for event in found],
     }
 
 
@@ -173,9 +203,10 @@ def event_message(event: tuple[Any, ...]) -> dict[str, Any]:
 
 
 def read_snapshot(order: Order) -> dict[str, Any]:
-    """Return the order and its timeline as the first message to who watches. Three queries."""
+    """Return the order and its timeline as the first message to who watches. Two queries."""
     (shown,) = read_orders(Order.objects.filter(pk=order.pk))
-    tracking = read_tracking(order)
+    tracking = read_tracking(order.pk, Order.objects.all())
+    assert tracking is not None
     last = tracking["events"][-1]
     return {
         "type": "snapshot",
@@ -186,48 +217,114 @@ def read_snapshot(order: Order) -> dict[str, Any]:
     }
 
 
-def read_payments(order: Order) -> list[dict[str, Any]]:
-    """Return an order's payments and refunds, oldest first. One query."""
-    return [
-        {
-            "id": str(payment.pk),
-            "kind": payment.kind,
-            "method": payment.method,
-            "reference": payment.reference,
-            "amount": on_the_wire(payment.amount),
-            "state": payment.state,
-            "note": payment.note,
-            "by": payment.actor.username if payment.actor else None,
-            "created_at": local(payment.created_at),
-            "settled_at": local(payment.settled_at) if payment.settled_at else None,
-        }
-        for payment in order.payments.select_related("actor")
-    ]
+_PAYMENT_COLUMNS = (
+    "pk", "kind", "method", "reference", "amount", "state", "note", "actor__username",
+    "created_at", "settled_at",
+)  # fmt: skip
 
 
-def read_returns(order: Order) -> list[dict[str, Any]]:
-    """Return an order's returns, oldest first. Two queries."""
-    returns = order.returns.select_related("actor", "refund").prefetch_related("items__item")
-    return [return_json(made) for made in returns]
+def read_payments(rows: QuerySet[Order]) -> list[dict[str, Any]] | None:
+    """Return the payments and refunds of the one order in `rows`, oldest first. One query.
+
+    None if there is no order in `rows`.
+    """
+    found = list(
+        rows.order_by("payments__pk").values_list(
+            *(f"payments__{column}" for column in _PAYMENT_COLUMNS)
+        )
+    )
+    return [_payment_json(*row) for row in found if row[0] is not None] if found else None
 
 
-def return_json(made: Return) -> dict[str, Any]:
-    """Return one return as the API shows it."""
+def _payment_json(
+    pk: int,
+    kind: str,
+    method: str,
+    reference: str,
+    amount: Decimal,
+    state: str,
+    note: str,
+    by: str | None,
+    created: datetime,
+    settled: datetime | None,
+) -> dict[str, Any]:
     return {
-        "id": str(made.pk),
-        "items": [
-            {"product_id": str(part.item.product_id), "quantity": part.quantity}
-            for part in made.items.all()
-        ],
-        "reason": made.reason,
-        "restock": made.restock,
-        "refund": {
-            "id": str(made.refund.pk),
-            "amount": on_the_wire(made.refund.amount),
-            "state": made.refund.state,
-        }
-        if made.refund
-        else None,
-        "by": made.actor.username if made.actor else None,
-        "created_at": local(made.created_at),
+        "id": str(pk),
+        "kind": kind,
+        "method": method,
+        "reference": reference,
+        "amount": on_the_wire(amount),
+        "state": state,
+        "note": note,
+        "by": by,
+        "created_at": local(created),
+        "settled_at": local(settled) if settled else None,
     }
+
+
+_RETURN_COLUMNS = (
+    "pk", "reason", "restock", "refund_id", "refund__amount", "refund__state",
+    "actor__username", "created_at",
+)  # fmt: skip
+
+
+def read_returns(rows: QuerySet[Order]) -> list[dict[str, Any]] | None:
+    """Return what came back of the one order in `rows`, oldest first. One query.
+
+    One return alone is had of `rows` that are filtered by it. None if there is no order in `rows`.
+    """
+    found = list(
+        rows.order_by("returns__pk", "returns__items__pk").values_list(
+            *(f"returns__{column}" for column in _RETURN_COLUMNS),
+            "returns__items__item__product_id",
+            "returns__items__quantity",
+        )
+    )
+    if not found:
+        return None
+    returns: dict[int, dict[str, Any]] = {}
+    for *values, product_id, quantity in found:
+        if values[0] is None:
+            continue
+        made = returns.setdefault(values[0], _return_json(*values))
+        made["items"].append({"product_id": str(product_id), "quantity": quantity})
+    return list(returns.values())
+
+
+def _return_json(
+    pk: int,
+    reason: str,
+    restock: bool,
+    refund_id: int | None,
+    amount: Decimal,
+    state: str,
+    by: str | None,
+    created: datetime,
+) -> dict[str, Any]:
+    return {
+        "id": str(pk),
+        "items": [],
+        "reason": reason,
+        "restock": restock,
+        "refund": {"id": str(refund_id), "amount": on_the_wire(amount), "state": state}
+        if refund_id is not None
+        else None,
+        "by": by,
+        "created_at": local(created),
+    }
+
+
+EVENT_NAMES = {
+    "order.created": lambda: _("order placed"),
+    "order.payment_received": lambda: _("payment received"),
+    "order.refunded": lambda: _("refund sent"),
+    "order.returned": lambda: _("goods returned"),
+}
+
+
+def event_name(kind: str) -> str:
+    """Return what people call an event."""
+    if kind in EVENT_NAMES:
+        return EVENT_NAMES[kind]()
+    name = kind.removeprefix("order.")
+    return str(Status(name).label) if name in Status.values else name

@@ -6,9 +6,9 @@ from django.conf import settings
 from django.contrib.auth.decorators import login_required
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
-from django.utils.translation import gettext as _
 
 from orders.models import Order
+from orders.reading import EVENT_NAMES, event_name
 from orders.states import Status, comes_next
 from shop.accounts.models import User
 from shop.events.models import Event
@@ -51,23 +51,7 @@ def track(request: HttpRequest, id: UUID) -> HttpResponse:
             # What the script writes, in the page's language.
             "words": {
                 **{f"order.{status.value}": str(status.label) for status in Status},
-                **{name: event_name(name) for name in _NAMES},
+                **{name: event_name(name) for name in EVENT_NAMES},
             },
         },
     )
-
-
-_NAMES = {
-    "order.created": lambda: _("order placed"),
-    "order.payment_received": lambda: _("payment received"),
-    "order.refunded": lambda: _("refund sent"),
-    "order.returned": lambda: _("goods returned"),
-}
-
-
-def event_name(kind: str) -> str:
-    """Return what people call an event."""
-    if kind in _NAMES:
-        return _NAMES[kind]()
-    name = kind.removeprefix("order.")
-    return str(Status(name).label) if name in Status.values else name

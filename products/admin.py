@@ -1,12 +1,16 @@
 """The catalogue in the admin. Stock is changed through its ledger and nowhere else."""
 
+import contextlib
+import re
 from typing import Any
+from uuid import UUID
 
 from django import forms
 from django.contrib import admin, messages
+from django.contrib.admin.options import IncorrectLookupParameters
 from django.core.exceptions import PermissionDenied
 from django.core.files.storage import default_storage
-from django.db.models import QuerySet
+from django.db.models import F, Q, QuerySet
 from django.forms import ModelForm
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404, render
@@ -18,8 +22,8 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_POST
 
-from products import stock
-from products.actions import add_product, retire_product
+from products import bulk, stock
+from products.actions import add_product
 from products.categories import place_category
 from products.images import add_image, read_upload
 from products.models import (
@@ -31,15 +35,27 @@ from products.models import (
     StockMovement,
     Suggestion,
 )
-from products.search import matching
+from products.search import matching, meant_by
 from products.suggestions import accept_suggestion, analyse, reject_suggestion
+from shop.bulk import few, run
 from shop.errors import ShopError
 from shop.jobs.queue import enqueue
+from shop.lists import DaysFilter, LatelyFilter, LongList
 
 # Other categories that are less likely only distract.
 _WORTH_NAMING = 0.05
 # Of one choice in the list of products; each becomes a job.
 _MOST_ANALYSED = 1000
+# On a page of a product's ledger.
+_MOVEMENTS = 100
+# Products that a word may mean in a search of the ledger.
+_PRODUCTS = 50
+_FOUND = 1000
+
+
+def indented(category: Category) -> str:
+    """Return a category's name, further right the deeper it lies."""
+    return "\u2003" * category.depth + category.name_en
 
 
 @admin.register(Category)
@@ -55,7 +71,7 @@ class CategoryAdmin(admin.ModelAdmin):
     @admin.display(description=gettext_lazy("English name"))
     def indented(self, category: Category) -> str:
         """The name, further right the deeper it lies."""
-        return "\u2003" * category.depth + category.name_en
+        return indented(category)
 
     def save_model(
         self, request: HttpRequest, obj: Category, form: "ModelForm[Category]", change: bool
@@ -70,6 +86,23 @@ class CategoryAdmin(admin.ModelAdmin):
         place_category(category=obj, parent=parent)
 
 
+class SaleFilter(admin.SimpleListFilter):
+    """By whether it can be bought."""
+
+    title = gettext_lazy("sale")
+    parameter_name = "sale"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        """The choices."""
+        return [("on", gettext_lazy("on sale")), ("off", gettext_lazy("off sale"))]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Product]) -> QuerySet[Product]:
+        """Narrow the list."""
+        if self.value() in ("on", "off"):
+            return queryset.filter(retired_at__isnull=self.value() == "on")
+        return queryset
+
+
 class StockFilter(admin.SimpleListFilter):
     """By what is left."""
 
@@ -78,7 +111,11 @@ class StockFilter(admin.SimpleListFilter):
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
         """The choices."""
-        return [("none", gettext_lazy("none")), ("low", gettext_lazy("up to 5"))]
+        return [
+            ("none", gettext_lazy("none")),
+            ("low", gettext_lazy("up to 5")),
+            ("some", gettext_lazy("in stock")),
+        ]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Product]) -> QuerySet[Product]:
         """Narrow the list."""
@@ -86,13 +123,43 @@ class StockFilter(admin.SimpleListFilter):
             return queryset.filter(stock_quantity=0)
         if self.value() == "low":
             return queryset.filter(stock_quantity__lte=5)
+        if self.value() == "some":
+            return queryset.filter(stock_quantity__gt=0)
         return queryset
+
+
+class BranchFilter(admin.SimpleListFilter):
+    """By a category and all below it: the way down to it, then what lies beneath."""
+
+    title = gettext_lazy("category")
+    parameter_name = "category"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        """The categories above, the chosen one and those next below; two queries at most."""
+        self.chosen: Category | None = None
+        above: list[int] = []
+        if value := self.value():
+            pk = int(value) if re.fullmatch("[0-9]{1,18}", value) else 0
+            self.chosen = Category.objects.filter(pk=pk).first()
+            if self.chosen is None:
+                raise IncorrectLookupParameters(value)
+            above = [int(key) for key in self.chosen.path.strip("/").split("/")]
+        rows = Category.objects.filter(Q(pk__in=above) | Q(parent=self.chosen))
+        downwards = sorted(rows, key=lambda category: (category.depth, category.name_en))
+        return [(str(category.pk), indented(category)) for category in downwards]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Product]) -> QuerySet[Product]:
+        """Narrow the list."""
+        if self.chosen is None:
+            return queryset
+        below = Category.objects.within(self.chosen.path).order_by().values("pk")
+        return queryset.filter(category__in=below)
 
 
 class CategoryFilter(admin.SimpleListFilter):
     """By who chose the category."""
 
-    title = gettext_lazy("category")
+    title = gettext_lazy("who chose the category")
     parameter_name = "chosen"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
@@ -114,24 +181,14 @@ class CategoryFilter(admin.SimpleListFilter):
         return queryset
 
 
-class StockForm(forms.Form):
-    """A change of stock with its reason."""
+class OneStockForm(bulk.StockForm):
+    """A change of one product's stock with its reason."""
 
-    change = forms.IntegerField(
+    change = bulk.ChangeField(
         label=gettext_lazy("Change"),
         help_text=gettext_lazy("-5 takes five away, 5 adds five."),
-        min_value=-stock.MAX_STOCK,
-        max_value=stock.MAX_STOCK,
     )
-    reason = forms.ChoiceField(label=gettext_lazy("Reason"), choices=Reason.choices)
-    note = forms.CharField(label=gettext_lazy("Note"), max_length=200, required=False)
-
-    def clean_change(self) -> int:
-        """Refuse a change of nothing."""
-        change: int = self.cleaned_data["change"]
-        if change == 0:
-            raise forms.ValidationError(_("A change is not zero."))
-        return change
+    field_order = ["change", "reason", "note"]
 
 
 class _Nothing(forms.Widget):
@@ -276,22 +333,26 @@ class SeoInline(admin.StackedInline):
 
 
 @admin.register(Product)
-class ProductAdmin(admin.ModelAdmin):
+class ProductAdmin(LongList):
     """Products, with a page of their own for stock."""
 
-    list_display = ["name", "price", "stock_quantity", "sku", "category", "retired_at"]
-    list_filter = [("retired_at", admin.EmptyFieldListFilter), StockFilter, CategoryFilter]
+    # A catalogue is counted in a moment.
+    most = 100_000
+    list_display = ["name", "price", "stock_quantity", "sku", "brand", "category", "retired_at"]
+    list_filter = [SaleFilter, StockFilter, BranchFilter, CategoryFilter]
     list_select_related = ["category"]
     search_fields = ["name", "sku", "brand"]
+    search_help_text = gettext_lazy(
+        "Any part of name, brand or SKU, or first consonants; or the id."
+    )
     autocomplete_fields = ["category"]
     readonly_fields = [
         "chosen_by", "stock_and_history", "sold_quantity", "created_at", "updated_at", "retired_at",
     ]  # fmt: skip
     fields = ["name", "sku", "brand", "category", "price", "description", *readonly_fields]
-    actions = ["retire", "suggest"]
+    actions = ["book_stock", "categorise", "retire", "suggest"]
     inlines = [ImageInline, SeoInline]
     change_form_template = "admin/products/product/change_form.html"
-    show_full_result_count = False
 
     @admin.display(description=gettext_lazy("category chosen by"))
     def chosen_by(self, product: Product) -> str:
@@ -317,8 +378,11 @@ class ProductAdmin(admin.ModelAdmin):
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Product], search_term: str
     ) -> tuple[QuerySet[Product], bool]:
-        """Find what the shop's own search finds."""
-        return matching(queryset, search_term), False
+        """Find what the shop's own search finds, or a product by its id."""
+        if re.fullmatch("[0-9]{1,18}", search_term.strip()):
+            named = matching(Product.objects.order_by(), search_term).values("pk")
+            return queryset.filter(Q(pk=int(search_term)) | Q(pk__in=named)), False
+        return meant_by(queryset, search_term), False
 
     def save_model(
         self, request: HttpRequest, obj: Product, form: "ModelForm[Product]", change: bool
@@ -414,7 +478,7 @@ class ProductAdmin(admin.ModelAdmin):
         if not self.has_view_permission(request, product):
             raise PermissionDenied
         may_change = request.user.has_perm("products.adjust_stock")
-        form = StockForm(request.POST or None)
+        form = OneStockForm(request.POST or None)
         if request.method == "POST":
             if not may_change:
                 raise PermissionDenied
@@ -426,12 +490,12 @@ class ProductAdmin(admin.ModelAdmin):
             "title": product.name,
             "product": product,
             "form": form if may_change else None,
-            "movements": product.movements.select_related("actor")[:200],
             "opts": self.opts,
+            **_ledger(product, request.GET.get("before", "")),
         }
         return render(request, "admin/products/product/stock.html", context)
 
-    def _adjust(self, request: HttpRequest, product: Product, form: StockForm) -> bool:
+    def _adjust(self, request: HttpRequest, product: Product, form: OneStockForm) -> bool:
         try:
             movement = stock.adjust(
                 product_id=product.pk,
@@ -446,11 +510,24 @@ class ProductAdmin(admin.ModelAdmin):
         messages.success(request, _("The stock is %d now.") % movement.balance_after)
         return True
 
-    @admin.action(description=gettext_lazy("Take off sale"), permissions=["delete"])
-    def retire(self, request: HttpRequest, queryset: QuerySet[Product]) -> None:
+    @admin.action(description=bulk.BOOK.title, permissions=["adjust"])
+    def book_stock(self, request: HttpRequest, queryset: QuerySet[Product]) -> HttpResponse | None:
+        """Change the stock of the chosen products, each by its own number."""
+        return run(self, request, queryset, bulk.BOOK)
+
+    @admin.action(description=bulk.CATEGORISE.title, permissions=["change"])
+    def categorise(self, request: HttpRequest, queryset: QuerySet[Product]) -> HttpResponse | None:
+        """Put the chosen products into one category."""
+        return run(self, request, queryset, bulk.CATEGORISE)
+
+    @admin.action(description=bulk.RETIRE.title, permissions=["delete"])
+    def retire(self, request: HttpRequest, queryset: QuerySet[Product]) -> HttpResponse | None:
         """Retire the chosen products."""
-        retired = sum(retire_product(pk) for pk in queryset.values_list("pk", flat=True))
-        self.message_user(request, _("%d taken off sale.") % retired, messages.SUCCESS)
+        return run(self, request, queryset, bulk.RETIRE)
+
+    def has_adjust_permission(self, request: HttpRequest) -> bool:
+        """Whoever may change stock."""
+        return request.user.has_perm("products.adjust_stock")
 
     @admin.action(description=gettext_lazy("Suggest categories and texts"), permissions=["change"])
     def suggest(self, request: HttpRequest, queryset: QuerySet[Product]) -> None:
@@ -472,6 +549,27 @@ class ProductAdmin(admin.ModelAdmin):
         actions = super().get_actions(request)
         actions.pop("delete_selected", None)
         return actions
+
+
+def _order_link(movement: StockMovement) -> str:
+    if movement.order_id is None:
+        return ""
+    # An address and no import: orders know products, not the other way round.
+    url = reverse("admin:orders_order_change", args=[movement.order_id])
+    return format_html('<a href="{}">{}</a>', url, str(movement.order_id)[-12:])
+
+
+def _ledger(product: Product, before: str) -> dict[str, Any]:
+    """Return a page of a product's movements, newest first: those older than `before`."""
+    rows = product.movements.select_related("actor").order_by("-pk")
+    if re.fullmatch("[0-9]{1,18}", before):
+        rows = rows.filter(pk__lt=int(before))
+    found = list(rows[: _MOVEMENTS + 1])
+    return {
+        "movements": [(row, _order_link(row)) for row in found[:_MOVEMENTS]],
+        "older": found[_MOVEMENTS - 1].pk if len(found) > _MOVEMENTS else None,
+        "newest": not before,
+    }
 
 
 def described(suggestions: list[Suggestion]) -> list[tuple[Suggestion, list[tuple[str, str]]]]:
@@ -508,19 +606,29 @@ def described(suggestions: list[Suggestion]) -> list[tuple[Suggestion, list[tupl
 
 
 @admin.register(Suggestion)
-class SuggestionAdmin(admin.ModelAdmin):
+class SuggestionAdmin(LongList):
     """What waits for a decision, and what was decided by whom."""
 
     list_display = [
         "product", "kind", "proposed", "confidence", "state", "decided_by", "decided_at",
         "created_at",
     ]  # fmt: skip
-    list_filter = ["state", "kind", "provider"]
+    list_filter = ["state", "kind", ("provider", LatelyFilter)]
     list_select_related = ["product", "decided_by"]
     list_display_links = None
-    search_fields = ["product__name", "product__sku"]
+    # Without this there is no box to type into.
+    search_fields = ["product"]
+    search_help_text = gettext_lazy("SKU or words of the product.")
     actions = ["accept", "reject"]
-    show_full_result_count = False
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Suggestion], search_term: str
+    ) -> tuple[QuerySet[Suggestion], bool]:
+        """Find those for products that the shop's own search finds."""
+        if not search_term.strip():
+            return queryset, False
+        named = meant_by(Product.objects.order_by(), search_term).values("pk")
+        return queryset.filter(product__in=named), False
 
     @admin.display(description=gettext_lazy("proposal"))
     def proposed(self, suggestion: Suggestion) -> str:
@@ -531,7 +639,7 @@ class SuggestionAdmin(admin.ModelAdmin):
 
     def _decide(self, request: HttpRequest, queryset: QuerySet[Suggestion], decide: Any) -> None:
         done = 0
-        for suggestion in queryset:
+        for suggestion in few(self, request, queryset):
             try:
                 decide(suggestion.pk, actor=request.user)
             except ShopError as error:
@@ -569,14 +677,51 @@ class SuggestionAdmin(admin.ModelAdmin):
 
 
 @admin.register(StockMovement)
-class StockMovementAdmin(admin.ModelAdmin):
+class StockMovementAdmin(LongList):
     """The ledger, to be read."""
 
-    list_display = ["created_at", "product", "change", "reason", "balance_after", "actor"]
-    list_filter = ["reason"]
+    list_display = [
+        "created_at", "product_link", "change", "reason", "balance_after", "order_link", "actor",
+        "note",
+    ]  # fmt: skip
+    list_filter = ["reason", ("created_at", DaysFilter)]
     list_select_related = ["product", "actor"]
-    search_fields = ["product__name", "product__sku", "=order_id"]
-    show_full_result_count = False
+    sortable_by = ["created_at"]
+    days = "created_at"
+    # Without this there is no box to type into.
+    search_fields = ["product"]
+    search_help_text = gettext_lazy("SKU or words of the product, or the number of an order.")
+
+    @admin.display(description=gettext_lazy("product"))
+    def product_link(self, movement: StockMovement) -> str:
+        """Lead to the product's own ledger."""
+        url = reverse("admin:products_product_stock", args=[movement.product_id])
+        return format_html('<a href="{}">{}</a>', url, movement.product)
+
+    @admin.display(description=gettext_lazy("order"))
+    def order_link(self, movement: StockMovement) -> str:
+        """Lead to the order that it was for."""
+        return _order_link(movement)
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[StockMovement], search_term: str
+    ) -> tuple[QuerySet[StockMovement], bool]:
+        """Find by order or product: keys first, since a join would read the whole ledger."""
+        text = search_term.strip()
+        if not text:
+            return queryset, False
+        with contextlib.suppress(ValueError):
+            return queryset.filter(order_id=UUID(text)), False
+        best = meant_by(Product.objects.all(), text).order_by("-sold_quantity", "-pk")
+        products = list(best.values_list("pk", flat=True)[: _PRODUCTS + 1])
+        rows = queryset.filter(product__in=products[:_PRODUCTS])
+        # Not by the key itself: the database would walk down all of the ledger.
+        newest = rows.order_by((F("pk") + 0).desc()).values_list("pk", flat=True)
+        pks = list(newest[: _FOUND + 1])
+        if (len(products) > _PRODUCTS or len(pks) > _FOUND) and request.method == "GET":
+            text = _("More match than are looked through; write more of what you look for.")
+            self.message_user(request, text, messages.WARNING)
+        return queryset.filter(pk__in=pks[:_FOUND]), False
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Only through products.stock."""

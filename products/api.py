@@ -35,6 +35,7 @@ from shop.idempotency import once_per_key
 from shop.rest import (
     ListQuery,
     Order,
+    Slice,
     Source,
     checked,
     json_response,
@@ -175,7 +176,11 @@ class ProductViewSet(ShopViewSet):
     def movements(self, request: Request, id: str) -> HttpResponse:
         """The stock ledger of a product, newest first."""
         query = {**read_query(request, ListQuery), "ordering": "newest"}
-        window = paginate(request, query, self._get(id).movements.all, _MOVEMENTS)
+        rows = StockMovement.objects.filter(product=product_id(id))
+        window = paginate(request, query, rows.all, _MOVEMENTS)
+        if not window.rows:
+            # No movement may also mean no product.
+            self._get(id)
         results = [_movement_json(row) for row in window.rows]
         return json_response({"results": results, **window.envelope})
 
@@ -231,11 +236,18 @@ _MOVEMENT_COLUMNS = (
 )  # fmt: skip
 
 
+def _fetch_counted(wanted: Slice) -> tuple[list[tuple[Any, ...]], int]:
+    rows = wanted.queryset().annotate(in_all=wanted.in_all())
+    found = list(rows.values_list(*_MOVEMENT_COLUMNS, "in_all"))
+    return [row[:-1] for row in found], found[0][-1] if found else 0
+
+
 _MOVEMENTS = Source(
     model=StockMovement,
     orders={"newest": Order("pk", descending=True)},
     fetch=lambda wanted: list(wanted.queryset().values_list(*_MOVEMENT_COLUMNS)),
     value_of=lambda row, column: row[0],
+    fetch_counted=_fetch_counted,
 )
 
 

@@ -255,7 +255,7 @@ def _placeholder(image: "Image") -> str:
     return "data:image/webp;base64," + base64.b64encode(content).decode()
 
 
-_COLUMNS = (
+COLUMNS = (
     "pk", "alt", "position", "state", "file", "width", "height", "placeholder", "renditions",
 )  # fmt: skip
 
@@ -263,20 +263,21 @@ _COLUMNS = (
 @cache
 def _images_of() -> Prepared:
     rows = ProductImage.objects.filter(product_id=0).order_by("position", "pk")
-    return Prepared(rows.values_list(*_COLUMNS))
+    return Prepared(rows.values_list(*COLUMNS))
 
 
 def read_images(product_id: int) -> list[dict[str, Any]]:
     """Return a product's pictures as the API shows them, in order. One query."""
-    return [_as_json(row) for row in _images_of().fetch(product_id)]
+    return [as_json(row) for row in _images_of().fetch(product_id)]
 
 
 def image_json(image: ProductImage) -> dict[str, Any]:
     """Return one picture as the API shows it."""
-    return _as_json(ProductImage.objects.values_list(*_COLUMNS).get(pk=image.pk))
+    return as_json(ProductImage.objects.values_list(*COLUMNS).get(pk=image.pk))
 
 
-def _as_json(row: tuple[Any, ...]) -> dict[str, Any]:
+def as_json(row: tuple[Any, ...]) -> dict[str, Any]:
+    """Return a row of COLUMNS as the API shows a picture."""
     pk, alt, position, state, name, width, height, placeholder, renditions = row
     return {
         "id": str(pk),

@@ -339,7 +339,16 @@ class StockMovement(models.Model):
                 condition=models.Q(reason__in=Reason.values), name="stockmovement_reason_valid"
             ),
         ]
-        indexes = [models.Index(fields=["product", "id"], name="stockmovement_product")]
+        indexes = [
+            models.Index(fields=["product", "id"], name="stockmovement_product"),
+            models.Index(fields=["created_at"], name="stockmovement_created"),
+            # Nearly all are sales; the others are looked for.
+            models.Index(
+                fields=["reason", "-id"],
+                condition=~models.Q(reason="sold"),
+                name="stockmovement_reason",
+            ),
+        ]
 
     def __str__(self) -> str:
         return f"{self.change:+d} {self.reason}"

@@ -98,6 +98,18 @@ def matching(rows: QuerySet[Product], text: str) -> QuerySet[Product]:
     return rows.filter(query.matching()) if query.words else rows
 
 
+def meant_by(rows: QuerySet[Product], text: str) -> QuerySet[Product]:
+    """As `matching`; a text that finds nothing is tried on the other keyboard layout.
+
+    One query, to see whether it does, where it may be such a slip.
+    """
+    found = matching(rows, text)
+    other = hangul.other_layout(text)
+    if other and not found.exists():
+        return rows.filter(_Query(tuple(other.split())).matching())
+    return found
+
+
 def search(text: str, rows: Rows, *, page: int, per_page: int) -> Hits:
     """Return one page of what `text` finds among what `rows` builds.
 

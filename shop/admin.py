@@ -1,28 +1,59 @@
 """People, tokens, events and jobs in the admin."""
 
+import contextlib
+from datetime import timedelta
 from typing import Any
+from uuid import UUID
 
 from django.contrib import admin, messages
 from django.contrib.auth.admin import UserAdmin
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.http import HttpRequest
+from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from shop.accounts.models import AccessToken, User
+from shop.bulk import few
 from shop.events.delivery import skip, try_again
 from shop.events.models import Event, SinkOffset
 from shop.jobs.models import Job
 from shop.jobs.queue import run_again
+from shop.lists import DaysFilter, LatelyFilter, LongList
 
 admin.site.site_header = gettext_lazy("Shop")
 admin.site.site_title = gettext_lazy("Shop")
 admin.site.index_title = gettext_lazy("Back office")
 
-admin.site.register(User, UserAdmin)
+
+@admin.register(User)
+class PeopleAdmin(LongList, UserAdmin):
+    """Customers and staff."""
+
+    search_help_text = gettext_lazy(
+        "The beginning of the user name or e-mail; where nobody has it, any part of a name."
+    )
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[User], search_term: str
+    ) -> tuple[QuerySet[User], bool]:
+        """Find by what has an index, else by reading everybody."""
+        text = search_term.strip()
+        if not text:
+            return queryset, False
+        found = queryset.filter(
+            Q(username__startswith=text)
+            | Q(username__startswith=text.lower())
+            | Q(email__istartswith=text)
+        )
+        return (
+            (found, False)
+            if found.exists()
+            else super().get_search_results(request, queryset, search_term)
+        )
 
 
-class ReadOnly(admin.ModelAdmin):
+class ReadOnly(LongList):
     """Rows that are looked at, never written by hand."""
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
@@ -57,11 +88,29 @@ class EventAdmin(ReadOnly):
     """What happened."""
 
     list_display = ["time", "type", "subject", "sequence", "actor"]
-    list_filter = ["type"]
+    list_filter = [("type", LatelyFilter), ("time", DaysFilter)]
     list_select_related = ["actor"]
-    search_fields = ["subject", "correlation_id"]
     ordering = ["-time"]
-    show_full_result_count = False
+    sortable_by = ["time"]
+    days = "time"
+    # Without this there is no box to type into.
+    search_fields = ["subject"]
+    search_help_text = gettext_lazy(
+        "The subject, an order's number, or the correlation id of a request of the last week."
+    )
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Event], search_term: str
+    ) -> tuple[QuerySet[Event], bool]:
+        """Find by subject, through its index, or by request among the latest."""
+        text = search_term.strip()
+        if not text:
+            return queryset, False
+        subjects = [text]
+        with contextlib.suppress(ValueError):
+            subjects.append(f"order/{UUID(text)}")
+        lately = Q(correlation_id=text, time__gte=timezone.now() - timedelta(days=7))
+        return queryset.filter(Q(subject__in=subjects) | lately), False
 
 
 class DeliveryFilter(admin.SimpleListFilter):
@@ -93,11 +142,10 @@ class SinkOffsetAdmin(ReadOnly):
         "sink", "subject", "state", "delivered", "newest", "attempts", "due_at", "updated_at",
         "error",
     ]  # fmt: skip
-    list_filter = [DeliveryFilter, "sink"]
+    list_filter = [DeliveryFilter, ("sink", LatelyFilter)]
     search_fields = ["=subject"]
     list_display_links = None
     actions = ["try_again", "skip"]
-    show_full_result_count = False
 
     def _decide(self, request: HttpRequest, queryset: QuerySet[SinkOffset], decide: Any) -> None:
         done = sum(decide(pk) for pk in queryset.values_list("pk", flat=True))
@@ -125,15 +173,16 @@ class JobAdmin(ReadOnly):
     """Background work: what waits, runs, failed and is done."""
 
     list_display = ["__str__", "state", "due_at", "attempts", "finished_at", "result"]
-    list_filter = ["state", "task"]
-    search_fields = ["task", "error"]
+    list_filter = ["state", ("task", LatelyFilter)]
+    sortable_by = ()
+    search_fields = ["task", "error", "correlation_id"]
     actions = ["run_again"]
-    show_full_result_count = False
 
     @admin.action(description=gettext_lazy("Run again"), permissions=["run"])
     def run_again(self, request: HttpRequest, queryset: QuerySet[Job]) -> None:
         """Queue the chosen jobs once more, those that have ended."""
-        again = [job for job in queryset if run_again(job.pk)]
+        chosen = few(self, request, queryset.values_list("pk", flat=True))
+        again = [pk for pk in chosen if run_again(pk)]
         self.message_user(
             request, _("%d queued.") % len(again), messages.SUCCESS if again else messages.WARNING
         )

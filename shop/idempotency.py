@@ -40,6 +40,13 @@ class KeyInUse(ShopError):
     title = "Request in progress"
 
 
+class AlreadyDone(ShopError):
+    """What this key stands for has been done."""
+
+    code = "already_done"
+    title = "Already done"
+
+
 class IdempotencyKey(models.Model):
     """A key with the fingerprint of its request and the answer's bytes.
 
@@ -67,6 +74,7 @@ class IdempotencyKey(models.Model):
         return self.key
 
 
+T = TypeVar("T")
 View = TypeVar("View", bound=Callable[..., HttpResponse])
 
 _KEPT_HEADERS = ("Content-Type", "Location")
@@ -103,6 +111,24 @@ def _replay(row: IdempotencyKey, fingerprint: str) -> HttpResponse:
     response = HttpResponse(bytes(row.body), status=row.status, headers=row.headers)
     response["Idempotency-Replayed"] = "true"
     return response
+
+
+def once(caller: str, key: str, work: Callable[[], T]) -> T:
+    """Run `work` in one transaction with a key's row, and so never twice.
+
+    Raises:
+        AlreadyDone: it was run before.
+        KeyInUse: it is running, and has been for as long as a lock is waited for.
+    """
+
+    def attempt() -> T:
+        row = IdempotencyKey(caller=caller, key=key)
+        _claim(row)
+        if not IdempotencyKey.objects.filter(pk=row.pk).exists():
+            raise AlreadyDone(str(_("This was done already.")))
+        return work()
+
+    return in_transaction(attempt)
 
 
 def once_per_key(view: View) -> View:

@@ -18,7 +18,17 @@ from uuid import UUID
 
 import orjson
 from django.db import connection
-from django.db.models import BooleanField, Expression, F, Func, Model, QuerySet, Value
+from django.db.models import (
+    BooleanField,
+    Expression,
+    F,
+    Func,
+    IntegerField,
+    Model,
+    QuerySet,
+    Subquery,
+    Value,
+)
 from django.http import HttpResponse
 from django.utils import timezone
 from django.utils.translation import gettext as _
@@ -328,12 +338,20 @@ class Slice:
         """Return the slice as a queryset."""
         return self.rows()[self.offset : self.offset + self.limit]
 
+    def in_all(self) -> Subquery:
+        """Return how many rows there are in all, to be read with each row of the slice."""
+        # Of a constant, so that any index will do, the smallest.
+        count = Func(Value(1), function="COUNT", output_field=IntegerField())
+        return Subquery(self.rows().order_by().annotate(in_all=count).values("in_all"))
+
 
 @dataclass(frozen=True)
 class Source:
     """How the rows of one list are ordered, fetched and counted.
 
     `value_of(row, column)` reads a column of a fetched row, for cursors.
+    `fetch_counted` returns the rows with their number in all, from one query;
+    where there is none, they are counted beforehand.
     """
 
     model: type[Model]
@@ -341,6 +359,13 @@ class Source:
     fetch: Callable[[Slice], list[Any]]
     value_of: Callable[[Any, str], Any]
     count: Callable[[Rows], int] = lambda rows: rows().count()
+    fetch_counted: Callable[[Slice], tuple[list[Any], int]] | None = None
+
+
+def fetch_counted(wanted: Slice) -> tuple[list[Any], int]:
+    """Return a slice of instances, and how many rows there are in all."""
+    found = list(wanted.queryset().annotate(in_all=wanted.in_all()))
+    return found, found[0].in_all if found else 0
 
 
 def _link(request: Request, **changes: Any) -> str:
@@ -363,13 +388,16 @@ def paginate(request: Request, query: Mapping[str, Any], rows: Rows, source: Sou
     name = query["ordering"]
     order = source.orders[name]
     page, per_page = query.get("page", 1), query["per_page"]
-    total = source.count(rows)
     start = (page - 1) * per_page
-    found: list[Any] = []
-    if start < total:
-        found = source.fetch(
-            Slice(lambda: rows().order_by(*order.terms), (name,), (), per_page, start)
-        )
+    wanted = Slice(lambda: rows().order_by(*order.terms), (name,), (), per_page, start)
+    if source.fetch_counted is not None:
+        found, total = source.fetch_counted(wanted)
+        if not found and page > 1:
+            # Past the end there is no row to carry the number.
+            total = source.count(rows)
+    else:
+        total = source.count(rows)
+        found = source.fetch(wanted) if start < total else []
     return Window(found, numbered(request, total, page, per_page))
 
 

@@ -313,6 +313,7 @@ SOCKET_IDLE = _number("SOCKET_IDLE", 300)
 # --- People ----------------------------------------------------------------
 
 AUTH_USER_MODEL = "shop.User"
+AUTHENTICATION_BACKENDS = ["shop.accounts.backends.Backend"]
 LOGIN_URL = "/accounts/login"
 LOGIN_REDIRECT_URL = "/"
 LOGOUT_REDIRECT_URL = "/"

@@ -82,6 +82,17 @@ def test_a_customer_does_not_touch_stock(client_of, alice, make_product):
     assert client_of(None).get(f"{url}/movements").status_code == 401
 
 
+def test_a_product_without_movements_has_an_empty_ledger_and_none_is_404(
+    client_of, clerk, make_product
+):
+    product, client = make_product(stock=0), client_of(clerk)
+    for query in ("", "?cursor=", "?page=2"):
+        ledger = client.get(f"/api/v2/products/{product.pk}/stock/movements{query}")
+        assert (ledger.status_code, ledger.json()["results"]) == (200, [])
+        gone = client.get(f"/api/v2/products/{product.pk + 1}/stock/movements{query}")
+        assert gone.status_code == 404
+
+
 def test_the_ledger_is_never_edited(make_product):
     make_product(stock=3)
     with pytest.raises(TypeError):

@@ -18,6 +18,7 @@ from shop.rest import (
     Source,
     StrictSerializer,
     checked,
+    fetch_counted,
     json_response,
     local,
     paginate,
@@ -63,6 +64,7 @@ _TOKENS = Source(
     orders={"newest": Order("pk", descending=True)},
     fetch=lambda wanted: list(wanted.queryset()),
     value_of=lambda row, column: row.pk,
+    fetch_counted=fetch_counted,
 )
 
 

@@ -8,8 +8,11 @@ from typing import Any
 from django.conf import settings
 from django.contrib.auth.models import AbstractUser
 from django.db import models
+from django.db.models.functions import Upper
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
+
+from shop.database.indexes import PrefixIndex
 
 
 class User(AbstractUser):
@@ -17,6 +20,8 @@ class User(AbstractUser):
 
     class Meta(AbstractUser.Meta):
         app_label = "shop"
+        # Also for the reset of a password, which compares as this does.
+        indexes = [PrefixIndex(Upper("email"), name="user_email")]
 
 
 class AccessTokenQuerySet(models.QuerySet["AccessToken"]):

@@ -54,6 +54,7 @@ class Event(models.Model):
         ]
         indexes = [
             models.Index(fields=["time"], name="event_time"),
+            models.Index(fields=["type", "-time"], name="event_type"),
             models.Index(fields=["id"], condition=Q(pending=True), name="event_pending"),
         ]
 

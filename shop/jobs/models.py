@@ -65,6 +65,7 @@ class Job(models.Model):
                 fields=["due_at"], condition=models.Q(state="queued"), name="job_queued_due"
             ),
             models.Index(fields=["finished_at"], name="job_finished_at"),
+            models.Index(fields=["-id"], condition=models.Q(state="failed"), name="job_failed"),
         ]
 
     def __str__(self) -> str:

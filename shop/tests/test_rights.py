@@ -3,7 +3,7 @@
 from types import SimpleNamespace
 
 import pytest
-from django.contrib.auth.models import AnonymousUser, Group
+from django.contrib.auth.models import AnonymousUser, Group, Permission
 from django.db.models.signals import post_migrate
 
 from shop.accounts.groups import GROUPS, ensure_groups
@@ -34,6 +34,24 @@ def test_who_may_do_what(alice, clerk, admin):
     }  # fmt: skip
 
 
+def test_rights_of_ones_own_and_of_ones_groups_take_one_query(
+    alice, clerk, admin, django_assert_num_queries
+):
+    own = Permission.objects.get(codename="view_job")
+    clerk.user_permissions.add(own)
+    with django_assert_num_queries(1):
+        rights = clerk.get_all_permissions()
+    assert rights == {"shop.view_job", *GROUPS["Catalogue"], *GROUPS["Order desk"]}
+    with django_assert_num_queries(0):
+        assert clerk.has_perm("shop.view_job")
+        assert not clerk.has_perm("shop.change_job")
+        assert admin.has_perm("shop.change_job")
+    assert alice.get_all_permissions() == set()
+    clerk.is_active = False
+    assert clerk.get_all_permissions() == set()
+    assert not clerk.has_perm("shop.view_job")
+
+
 def test_the_groups_have_every_right_that_the_table_names():
     for name, wanted in GROUPS.items():
         group = Group.objects.get(name=name)
@@ -42,8 +60,6 @@ def test_the_groups_have_every_right_that_the_table_names():
 
 
 def test_what_staff_added_to_a_group_stays_after_a_migrate():
-    from django.contrib.auth.models import Permission
-
     group = Group.objects.get(name="Order desk")
     extra = Permission.objects.get(codename="add_category")
     group.permissions.add(extra)

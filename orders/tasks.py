@@ -11,6 +11,7 @@ from orders import mail
 from orders.actions import IllegalTransition, cancel_order
 from orders.models import Order
 from orders.states import Status
+from products.stock import StockLimit
 from shop.jobs.queue import job
 
 logger = logging.getLogger(__name__)
@@ -28,6 +29,9 @@ def cancel_unpaid() -> str:
         except IllegalTransition:
             # Paid or cancelled by somebody in this very moment.
             logger.info("order moved before it could be cancelled", extra={"order": order_id})
+        except StockLimit:
+            # Staff see it on the product; the others must not wait for that.
+            logger.warning("no room for the stock of an order", extra={"order": order_id})
         else:
             cancelled += 1
     return f"{cancelled} cancelled"

@@ -1,9 +1,14 @@
 """The table of states, walked by staff and by customers."""
 
+from datetime import timedelta
+
 import pytest
+from django.utils import timezone
 
 from orders.models import Order
 from orders.states import MOVES, Status
+from orders.tasks import cancel_unpaid
+from products import stock
 from products.models import StockMovement
 from shop.events.models import Event
 
@@ -124,12 +129,6 @@ def test_what_is_no_order_is_404(client_of, admin, id):
 
 
 def test_unpaid_orders_are_cancelled_by_the_job(settings, alice, make_order, make_product):
-    from datetime import timedelta
-
-    from django.utils import timezone
-
-    from orders.tasks import cancel_unpaid
-
     product = make_product(stock=10)
     old, young, paid = (make_order(alice, (product, 1)) for _ in range(3))
     before = timezone.now() - timedelta(hours=settings.UNPAID_ORDER_HOURS + 1)
@@ -148,3 +147,20 @@ def test_unpaid_orders_are_cancelled_by_the_job(settings, alice, make_order, mak
     assert product.stock_quantity == 8
     event = Event.objects.filter(subject=old.subject).latest("sequence")
     assert (event.actor, event.data["reason"]) == (None, "not_paid")
+
+
+def test_an_unpaid_order_that_can_not_be_cancelled_holds_up_no_other(
+    settings, alice, make_order, make_product
+):
+    full, other = make_product(stock=10), make_product(stock=10)
+    stuck, free = make_order(alice, (full, 1)), make_order(alice, (other, 1))
+    stock.adjust(product_id=full.pk, change=stock.MAX_STOCK - 9, reason="received", actor=None)
+    limit = timezone.now() - timedelta(hours=settings.UNPAID_ORDER_HOURS)
+    for order, hours in ((stuck, 2), (free, 1)):
+        Order.objects.filter(pk=order.pk).update(created_at=limit - timedelta(hours=hours))
+
+    assert cancel_unpaid() == "1 cancelled"
+
+    stuck.refresh_from_db()
+    free.refresh_from_db()
+    assert (stuck.status, free.status) == ("pending", "cancelled")

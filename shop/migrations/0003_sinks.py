@@ -38,10 +38,6 @@ class Migration(migrations.Migration):
             field=models.BooleanField(db_default=False, default=True, editable=False),
         ),
         migrations.AddIndex(
-            model_name='event',
-            index=models.Index(condition=models.Q(('pending', True)), fields=['id'], name='event_pending'),
-        ),
-        migrations.AddIndex(
             model_name='sinkoffset',
             index=models.Index(condition=models.Q(('newest__gt', models.F('delivered')), ('state', 'open')), fields=['sink', 'due_at'], name='sinkoffset_due'),
         ),

@@ -1,7 +1,8 @@
 """Errors of the shop, and the one place that turns any error into problem+json (RFC 9457)."""
 
 import logging
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import orjson
 from django.core.exceptions import PermissionDenied, RequestDataTooBig
@@ -44,6 +45,30 @@ class BadRequest(ShopError):
     title = "Bad request"
 
 
+View = TypeVar("View", bound=Callable[..., Any])
+
+
+def refuses(*errors: type[ShopError] | tuple[int, str]) -> Callable[[View], View]:
+    """Name the refusals that a view may end with, for the API's schema: errors, or status and code.
+
+    Those that any request may meet go without saying.
+    """
+
+    def mark(view: View) -> View:
+        told = {
+            error if isinstance(error, tuple) else (error.status, error.code) for error in errors
+        }
+        view.refusals = refusals_of(view) | told  # type: ignore[attr-defined]
+        return view
+
+    return mark
+
+
+def refusals_of(view: object) -> frozenset[tuple[int, str]]:
+    """Return the statuses and codes that a view was marked with."""
+    return frozenset(getattr(view, "refusals", ()))
+
+
 _TITLES = {
     400: "Bad request",
     401: "Sign in first",
@@ -76,6 +101,11 @@ _CODES = {
 }
 
 
+def title_of(status: int) -> str:
+    """Return what a status means."""
+    return _TITLES.get(status, "Error")
+
+
 def problem_bytes(
     status_code: int, code: str, detail: str, *, title: str = "", **members: Any
 ) -> bytes:
@@ -83,7 +113,7 @@ def problem_bytes(
     return orjson.dumps(
         {
             "type": f"urn:shop:problem:{code}",
-            "title": title or _TITLES.get(status_code, "Error"),
+            "title": title or title_of(status_code),
             "status": status_code,
             "detail": detail,
             "code": code,

@@ -87,7 +87,8 @@ class LocalizedName(serializers.Serializer[Any]):
 class ImageInput(StrictSerializer):
     """An image to add, as multipart/form-data."""
 
-    image = serializers.FileField(help_text=_("JPEG, PNG, WebP or AVIF."))
+    # An empty one is no picture, and refused as such.
+    image = serializers.FileField(allow_empty_file=True, help_text=_("JPEG, PNG, WebP or AVIF."))
     alt = Text(max_length=200, allow_blank=True, default="")
 
 

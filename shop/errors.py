@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import orjson
-from django.core.exceptions import PermissionDenied, RequestDataTooBig
+from django.core.exceptions import PermissionDenied, RequestDataTooBig, SuspiciousOperation
 from django.core.exceptions import ValidationError as DjangoValidationError
 from django.core.signals import got_request_exception
 from django.db import InterfaceError, OperationalError
@@ -211,6 +211,8 @@ def problem_for(error: BaseException) -> HttpResponse | None:
         return problem(403, _("You are not allowed to do that."))
     if isinstance(error, RequestDataTooBig):
         return problem(413, _("The request body is too large."))
+    if isinstance(error, SuspiciousOperation):
+        return problem(400, _("The request can't be understood."))
     if isinstance(error, DjangoValidationError):
         return problem(
             400,

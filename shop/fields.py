@@ -46,12 +46,14 @@ def from_text(fields: Mapping[str, Any], query: Mapping[str, str]) -> dict[str, 
 
 
 class Text(serializers.CharField):
-    """A text."""
+    """A text; spaces at its ends are taken off, but count as part of its length."""
 
     def to_internal_value(self, data: Any) -> str:
         """Return the text."""
         if not isinstance(data, str):
             self.fail("invalid")
+        if self.max_length is not None and len(data) > self.max_length:
+            self.fail("max_length", max_length=self.max_length)
         return super().to_internal_value(data)
 
 

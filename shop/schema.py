@@ -31,6 +31,9 @@ class ShopSchema(AutoSchema):
         operation: dict[str, Any] | None = super().get_operation(*args)
         if operation is None:
             return None
+        if self.method == "PATCH":
+            # A change of nothing is none.
+            operation["requestBody"]["required"] = True
         self._either_query_or_body(operation)
         keyed = IDEMPOTENCY_KEY in self.get_override_parameters()
         for answer in operation["responses"].values():

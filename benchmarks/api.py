@@ -19,7 +19,9 @@ from benchmarks.serializers import (
     RunList,
     RunOutput,
 )
-from shop.rest import checked, json_response, local, query_and_body, read_query
+from shop.errors import refuses
+from shop.rest import json_response, local, read_query, read_query_and_body
+from shop.schema import ATTACHMENT, location_of
 from shop.viewsets import ShopViewSet, caller
 
 
@@ -65,17 +67,20 @@ class BenchmarkViewSet(ShopViewSet):
         "cancel": "benchmarks.change_benchmarkrun",
         "compare": "benchmarks.view_benchmarkrun",
     }
+    with_query = frozenset({"run", "results", "result", "compare"})
+    id_schema: ClassVar[dict[str, Any]] = {"type": "string", "minLength": 1}
 
     @extend_schema(
         request=RunInput,
-        parameters=[RunInput],
+        parameters=[RunInput, location_of("/api/v2/benchmarks/results", 202)],
         responses={202: RunOutput},
         description="Query parameters or a JSON body, not the same name in both.",
     )
     @action(detail=False, methods=["post"])
+    @refuses(actions.BenchmarkRunning)
     def run(self, request: Request) -> HttpResponse:
         """Start a run; a worker does it. One at a time."""
-        data = checked(RunInput, query_and_body(request))
+        data = read_query_and_body(request, RunInput)
         row = actions.start_run(Parameters(**data), actor=caller(request))
         location = f"/api/v2/benchmarks/results/{row.pk}"
         return json_response(run_json(row), 202, {"Location": location})
@@ -92,7 +97,7 @@ class BenchmarkViewSet(ShopViewSet):
             rows = rows.filter(benchmark_type=kind)
         return json_response({"results": [run_json(row) for row in rows[: query["limit"]]]})
 
-    @extend_schema(parameters=[DownloadQuery], responses=RunOutput)
+    @extend_schema(parameters=[DownloadQuery, ATTACHMENT], responses=RunOutput)
     @action(detail=False, methods=["get"], url_path="results/<str:id>")
     def result(self, request: Request, id: str) -> HttpResponse:
         """One run with every latency, by id or name; `download=true` makes it a file."""
@@ -114,6 +119,7 @@ class BenchmarkViewSet(ShopViewSet):
 
     @extend_schema(parameters=[CompareQuery], responses=CompareOutput)
     @action(detail=False, methods=["get"])
+    @refuses(actions.NoResult, (404, "not_found"))
     def compare(self, request: Request) -> HttpResponse:
         """The current run against the baseline, step by step."""
         query = read_query(request, CompareQuery)

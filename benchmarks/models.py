@@ -21,6 +21,9 @@ class BenchmarkRunQuerySet(models.QuerySet["BenchmarkRun"]):
     def called(self, name: str) -> "BenchmarkRun | None":
         """Return the run of this name, with or without `.json`, or with this id."""
         name = name.removesuffix(".json")
+        if "\0" in name:
+            # No text of the database can hold it, and PostgreSQL's driver refuses to ask.
+            return None
         return self.filter(Q(name=name) | Q(id=name) if _is_id(name) else Q(name=name)).first()
 
 

@@ -6,6 +6,7 @@ from rest_framework import serializers
 
 from benchmarks.models import BenchmarkRun
 from benchmarks.scenarios import SCENARIOS
+from shop.fields import Text, Whole
 from shop.rest import StrictSerializer
 
 
@@ -13,16 +14,16 @@ class RunInput(StrictSerializer):
     """What to measure; the bounds keep a run within minutes."""
 
     benchmark_type = serializers.ChoiceField(sorted(SCENARIOS))
-    iterations = serializers.IntegerField(min_value=10, max_value=5000, default=100)
-    users = serializers.IntegerField(min_value=1, max_value=64, default=8)
-    products = serializers.IntegerField(min_value=100, max_value=20_000, default=2000)
-    orders = serializers.IntegerField(min_value=0, max_value=50_000, default=2000)
+    iterations = Whole(min_value=10, max_value=5000, default=100)
+    users = Whole(min_value=1, max_value=64, default=8)
+    products = Whole(min_value=100, max_value=20_000, default=2000)
+    orders = Whole(min_value=0, max_value=50_000, default=2000)
 
 
 class ResultsQuery(StrictSerializer):
     """Which results."""
 
-    limit = serializers.IntegerField(min_value=1, max_value=100, default=10)
+    limit = Whole(min_value=1, max_value=100, default=10)
     benchmark_type = serializers.ChoiceField(sorted(SCENARIOS), required=False)
 
 
@@ -35,19 +36,19 @@ class DownloadQuery(StrictSerializer):
 class CompareQuery(StrictSerializer):
     """Names or ids, with or without `.json`."""
 
-    baseline = serializers.CharField(max_length=90)
-    current = serializers.CharField(max_length=90)
+    baseline = Text(max_length=90)
+    current = Text(max_length=90)
 
 
 class RunOutput(serializers.Serializer[Any]):
     """A run; the result is there when it has finished."""
 
-    id = serializers.CharField()
+    id = serializers.UUIDField()
     name = serializers.CharField()
     benchmark_type = serializers.CharField()
     parameters = serializers.DictField()
     state = serializers.ChoiceField(BenchmarkRun.State.choices)
-    progress = serializers.FloatField()
+    progress = serializers.FloatField(min_value=0, max_value=1)
     phase = serializers.CharField()
     error = serializers.CharField()
     by = serializers.CharField(allow_null=True)
@@ -66,11 +67,11 @@ class ComparedStep(serializers.Serializer[Any]):
     """One step of one version: the current run against the baseline."""
 
     name = serializers.CharField()
-    version = serializers.CharField()
-    ratio = serializers.FloatField()
-    low = serializers.FloatField()
-    high = serializers.FloatField()
-    p = serializers.FloatField()
+    version = serializers.ChoiceField(["v1", "v2"])
+    ratio = serializers.FloatField(min_value=0)
+    low = serializers.FloatField(min_value=0)
+    high = serializers.FloatField(min_value=0)
+    p = serializers.FloatField(min_value=0, max_value=1)
     effect = serializers.FloatField()
     verdict = serializers.ChoiceField(["faster", "slower", "equivalent", "inconclusive"])
 

@@ -46,6 +46,8 @@ AGGREGATIONS: dict[str, tuple[str, ...]] = {
     "counter": ("sum", "rate"),
     "histogram": ("p95", "p50", "p99", "avg", "count", "rate"),
 }
+_SHARE = ("share", "sum", "rate")
+EVERY_AGGREGATION = sorted({*_SHARE, *(name for names in AGGREGATIONS.values() for name in names)})
 State = AlertRule.State
 
 
@@ -55,7 +57,7 @@ def aggregations_of(metric_name: str) -> tuple[str, ...]:
     if metric is None:
         return ()
     if metric_name == "http.request.error":
-        return ("share", "sum", "rate")
+        return _SHARE
     return AGGREGATIONS[metric.kind]
 
 

@@ -27,8 +27,11 @@ from monitoring.serializers import (
     SilenceList,
     SilenceOutput,
 )
-from shop.errors import ShopError
+from shop.errors import ShopError, refuses
+from shop.fields import read_key
 from shop.rest import (
+    CONTRADICTION,
+    NO_SUCH_THING,
     ListQuery,
     Order,
     Source,
@@ -39,7 +42,7 @@ from shop.rest import (
     paginate,
     read_query,
 )
-from shop.schema import page_of
+from shop.schema import location_of, page_of
 from shop.viewsets import ShopViewSet, caller
 
 
@@ -48,12 +51,6 @@ class NameTaken(ShopError):
 
     code = "name_taken"
     title = "Name taken"
-
-
-def _key(text: str) -> int:
-    if not (text.isascii() and text.isdecimal() and len(text) <= 18):
-        raise Http404
-    return int(text)
 
 
 _FIELDS = (
@@ -77,6 +74,7 @@ class AlertViewSet(ShopViewSet):
         "list": "monitoring.view_alertrule",
         "history": "monitoring.view_alertchange",
     }
+    with_query = frozenset({"history"})
 
     @extend_schema(responses=AlertList)
     def list(self, request: Request) -> HttpResponse:
@@ -126,6 +124,7 @@ class RuleViewSet(ShopViewSet):
         "destroy": "monitoring.delete_alertrule",
         "replay": "monitoring.view_alertrule",
     }
+    with_query = frozenset({"replay"})
 
     @extend_schema(responses=RuleList)
     def list(self, request: Request) -> HttpResponse:
@@ -137,13 +136,20 @@ class RuleViewSet(ShopViewSet):
         """One rule."""
         return json_response(_rule_json(self._get(id)))
 
-    @extend_schema(request=RuleInput, responses={201: RuleOutput})
+    @extend_schema(
+        request=RuleInput,
+        responses={201: RuleOutput},
+        parameters=[location_of("/api/v2/alerts/rules", 201)],
+    )
+    @refuses(NameTaken)
     def create(self, request: Request) -> HttpResponse:
         """Add a rule."""
-        rule = AlertRule(edited=True)
-        return json_response(_rule_json(_save(rule, checked(RuleInput, request.data))), 201)
+        rule = _save(AlertRule(), checked(RuleInput, request.data))
+        location = f"/api/v2/alerts/rules/{rule.pk}"
+        return json_response(_rule_json(rule), 201, {"Location": location})
 
     @extend_schema(request=RuleInput, responses=RuleOutput)
+    @refuses(NameTaken)
     def partial_update(self, request: Request, id: str) -> HttpResponse:
         """Change some fields of a rule."""
         rule = self._get(id)
@@ -171,7 +177,7 @@ class RuleViewSet(ShopViewSet):
         )
 
     def _get(self, id: str) -> AlertRule:
-        rule = AlertRule.objects.filter(pk=_key(id)).first()
+        rule = AlertRule.objects.filter(pk=read_key(id)).first()
         if rule is None:
             raise Http404
         return rule
@@ -184,7 +190,7 @@ def _save(rule: AlertRule, data: dict[str, Any]) -> AlertRule:
     try:
         alerts.check_rule(rule)
     except DjangoValidationError as error:
-        raise ValidationError(error.message_dict) from None
+        raise ValidationError(error.message_dict, CONTRADICTION) from None
     fields = [*data, "aggregation", "edited"]
     try:
         with transaction.atomic():
@@ -216,17 +222,15 @@ class SilenceViewSet(ShopViewSet):
         """Tell nobody for a while. States and history go on."""
         data = checked(SilenceInput, request.data)
         rule_id = data.pop("rule_id", None)
-        if rule_id is not None and not AlertRule.objects.filter(pk=int(rule_id)).exists():
-            raise ValidationError({"rule_id": [_("There is no such rule.")]})
-        silence = Silence.objects.create(
-            rule_id=int(rule_id) if rule_id else None, actor=caller(request), **data
-        )
+        if rule_id is not None and not AlertRule.objects.filter(pk=rule_id).exists():
+            raise ValidationError({"rule_id": [_("There is no such rule.")]}, NO_SUCH_THING)
+        silence = Silence.objects.create(rule_id=rule_id, actor=caller(request), **data)
         return json_response(_silence_json(silence), 201)
 
     @extend_schema(responses={204: None})
     def destroy(self, request: Request, id: str) -> HttpResponse:
         """End a silence."""
-        deleted, _rows = Silence.objects.filter(pk=_key(id)).delete()
+        deleted, _rows = Silence.objects.filter(pk=read_key(id)).delete()
         if not deleted:
             raise Http404
         return HttpResponse(status=204)

@@ -7,44 +7,46 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 from rest_framework import serializers
 
+from monitoring.alerts import EVERY_AGGREGATION
 from monitoring.metrics import CATALOGUE
 from monitoring.models import AlertRule
-from shop.rest import StrictSerializer
+from shop.fields import Flag, Key, Moment, Number, Text, Whole
+from shop.rest import CONTRADICTION, StrictSerializer
 
 
 class RuleInput(StrictSerializer):
     """A rule; monitoring.alerts says what the fields do. Times are seconds."""
 
-    name = serializers.CharField(max_length=100)
+    name = Text(max_length=100)
     metric_name = serializers.ChoiceField(sorted(CATALOGUE))
-    aggregation = serializers.CharField(max_length=10, required=False)
-    condition = serializers.ChoiceField(AlertRule.Condition.choices)
-    threshold = serializers.FloatField(min_value=-1e15, max_value=1e15)
-    resolve_threshold = serializers.FloatField(
-        min_value=-1e15, max_value=1e15, required=False, allow_null=True
+    aggregation = serializers.ChoiceField(
+        EVERY_AGGREGATION, required=False, help_text=_("Not every metric has each of them.")
     )
-    window = serializers.IntegerField(min_value=10, max_value=3600, required=False)
-    for_seconds = serializers.IntegerField(min_value=0, max_value=86400, required=False)
-    keep_firing_seconds = serializers.IntegerField(min_value=0, max_value=86400, required=False)
-    min_samples = serializers.IntegerField(min_value=0, max_value=1_000_000, required=False)
+    condition = serializers.ChoiceField(AlertRule.Condition.choices)
+    threshold = Number(min_value=-1e15, max_value=1e15)
+    resolve_threshold = Number(min_value=-1e15, max_value=1e15, required=False, allow_null=True)
+    window = Whole(min_value=10, max_value=3600, required=False)
+    for_seconds = Whole(min_value=0, max_value=86400, required=False)
+    keep_firing_seconds = Whole(min_value=0, max_value=86400, required=False)
+    min_samples = Whole(min_value=0, max_value=1_000_000, required=False)
     no_data = serializers.ChoiceField(AlertRule.NoData.choices, required=False)
-    enabled = serializers.BooleanField(required=False)
+    enabled = Flag(required=False)
 
 
 class RuleOutput(serializers.Serializer[Any]):
     """A rule and where it stands."""
 
-    id = serializers.CharField()
+    id = Key()
     name = serializers.CharField()
     metric_name = serializers.CharField()
-    aggregation = serializers.CharField()
+    aggregation = serializers.ChoiceField(EVERY_AGGREGATION)
     condition = serializers.ChoiceField(AlertRule.Condition.choices)
     threshold = serializers.FloatField()
     resolve_threshold = serializers.FloatField(allow_null=True)
-    window = serializers.IntegerField()
-    for_seconds = serializers.IntegerField()
-    keep_firing_seconds = serializers.IntegerField()
-    min_samples = serializers.IntegerField()
+    window = serializers.IntegerField(min_value=10)
+    for_seconds = serializers.IntegerField(min_value=0)
+    keep_firing_seconds = serializers.IntegerField(min_value=0)
+    min_samples = serializers.IntegerField(min_value=0)
     no_data = serializers.ChoiceField(AlertRule.NoData.choices)
     enabled = serializers.BooleanField()
     state = serializers.ChoiceField(AlertRule.State.choices)
@@ -62,12 +64,12 @@ class AlertOutput(serializers.Serializer[Any]):
     """How one rule stands."""
 
     rule = serializers.CharField()
-    rule_id = serializers.CharField()
+    rule_id = Key()
     metric = serializers.CharField()
-    aggregation = serializers.CharField()
+    aggregation = serializers.ChoiceField(EVERY_AGGREGATION)
     condition = serializers.ChoiceField(AlertRule.Condition.choices)
     threshold = serializers.FloatField()
-    window = serializers.IntegerField()
+    window = serializers.IntegerField(min_value=10)
     enabled = serializers.BooleanField()
     state = serializers.ChoiceField(AlertRule.State.choices)
     since = serializers.DateTimeField()
@@ -84,9 +86,9 @@ class AlertList(serializers.Serializer[Any]):
 class AlertChangeOutput(serializers.Serializer[Any]):
     """A change of a rule's state."""
 
-    id = serializers.CharField()
+    id = Key()
     rule = serializers.CharField()
-    rule_id = serializers.CharField()
+    rule_id = Key()
     before = serializers.ChoiceField(AlertRule.State.choices)
     state = serializers.ChoiceField(AlertRule.State.choices)
     value = serializers.FloatField(allow_null=True)
@@ -96,7 +98,7 @@ class AlertChangeOutput(serializers.Serializer[Any]):
 class ReplayQuery(StrictSerializer):
     """How far back."""
 
-    hours = serializers.IntegerField(min_value=1, max_value=24 * 30, default=24)
+    hours = Whole(min_value=1, max_value=24 * 30, default=24)
 
 
 class ReplayedChange(serializers.Serializer[Any]):
@@ -117,26 +119,28 @@ class ReplayOutput(serializers.Serializer[Any]):
 class SilenceInput(StrictSerializer):
     """No notices for a while: of one rule, or of all."""
 
-    rule_id = serializers.RegexField(r"^[0-9]{1,18}$", required=False, allow_null=True)
-    starts_at = serializers.DateTimeField(required=False)
-    ends_at = serializers.DateTimeField()
-    reason = serializers.CharField(max_length=200, allow_blank=True, default="")
+    rule_id = Key(required=False, allow_null=True)
+    starts_at = Moment(required=False)
+    ends_at = Moment()
+    reason = Text(max_length=200, allow_blank=True, default="")
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         """Refuse a silence that is over, or endless."""
         starts: datetime = attrs.setdefault("starts_at", timezone.now())
         if attrs["ends_at"] <= starts or attrs["ends_at"] <= timezone.now():
-            raise serializers.ValidationError({"ends_at": [_("A silence ends after it starts.")]})
+            raise serializers.ValidationError(
+                {"ends_at": [_("A silence ends after it starts.")]}, CONTRADICTION
+            )
         if attrs["ends_at"] - starts > timedelta(days=366):
-            raise serializers.ValidationError({"ends_at": [_("At most a year.")]})
+            raise serializers.ValidationError({"ends_at": [_("At most a year.")]}, CONTRADICTION)
         return attrs
 
 
 class SilenceOutput(serializers.Serializer[Any]):
     """A silence."""
 
-    id = serializers.CharField()
-    rule_id = serializers.CharField(allow_null=True)
+    id = Key()
+    rule_id = Key(allow_null=True)
     starts_at = serializers.DateTimeField()
     ends_at = serializers.DateTimeField()
     reason = serializers.CharField()

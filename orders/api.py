@@ -10,7 +10,7 @@ from rest_framework.decorators import action
 from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 
-from orders import actions, analytics, exports, reading
+from orders import actions, analytics, books, exports, reading
 from orders.filters import ExportQuery, OrderQuery, SummaryQuery, filter_orders
 from orders.metrics import counted
 from orders.models import Order, OrderQuerySet, Payment
@@ -30,15 +30,19 @@ from orders.serializers import (
 )
 from orders.states import Status, table
 from products.models import Category
+from products.stock import InsufficientStock, StockLimit
+from shop.errors import refuses
+from shop.fields import read_key
 from shop.idempotency import once_per_key
 from shop.rest import (
+    NO_SUCH_THING,
     checked,
     json_response,
     paginate,
-    query_and_body,
     read_query,
+    read_query_and_body,
 )
-from shop.schema import IDEMPOTENCY_KEY, page_of
+from shop.schema import ATTACHMENT, IDEMPOTENCY_KEY, location_of, page_of
 from shop.viewsets import ShopViewSet, caller
 
 T = TypeVar("T")
@@ -63,6 +67,8 @@ class OrderViewSet(ShopViewSet):
         "returns": True,
         "add_return": "orders.add_return",
     }
+    with_query = frozenset({"list", "cancel", "summary", "export"})
+    id_schema: ClassVar[dict[str, str]] = {"type": "string", "format": "uuid"}
 
     @extend_schema(parameters=[OrderQuery], responses=page_of(OrderOutput))
     def list(self, request: Request) -> HttpResponse:
@@ -80,7 +86,14 @@ class OrderViewSet(ShopViewSet):
             raise Http404
         return json_response(found[0])
 
-    @extend_schema(request=OrderInput, responses={201: OrderOutput}, parameters=[IDEMPOTENCY_KEY])
+    @extend_schema(
+        request=OrderInput,
+        responses={201: OrderOutput},
+        parameters=[IDEMPOTENCY_KEY, location_of("/api/v2/orders", 201)],
+    )
+    @refuses(
+        actions.UnknownProducts, actions.PriceChanged, actions.AmountTooLarge, InsufficientStock
+    )
     @counted
     @once_per_key
     def create(self, request: Request) -> HttpResponse:
@@ -102,10 +115,11 @@ class OrderViewSet(ShopViewSet):
         description="Query parameters or a JSON body, not the same name in both.",
     )
     @action(detail=True, methods=["post"])
+    @refuses(actions.IllegalTransition, StockLimit)
     @once_per_key
     def cancel(self, request: Request, id: str) -> HttpResponse:
         """Cancel an order that has not been shipped; its stock returns."""
-        data = checked(CancelInput, query_and_body(request))
+        data = read_query_and_body(request, CancelInput)
         order = self._get(request, id)
         actions.cancel_order(order_id=order.pk, actor=caller(request), reason=data["reason"])
         return json_response(_read(order.pk))
@@ -117,6 +131,7 @@ class OrderViewSet(ShopViewSet):
         description=f"Move an order to another state.\n\n{table()}",
     )
     @action(detail=True, methods=["post"])
+    @refuses(actions.IllegalTransition, StockLimit)
     @once_per_key
     def transitions(self, request: Request, id: str) -> HttpResponse:
         """Move an order to another state."""
@@ -142,6 +157,7 @@ class OrderViewSet(ShopViewSet):
 
     @extend_schema(request=PaymentInput, responses={201: OrderOutput}, parameters=[IDEMPOTENCY_KEY])
     @payments.mapping.post
+    @refuses(actions.OrderCancelled, books.Overpaid, books.DuplicatePayment)
     @once_per_key
     def add_payment(self, request: Request, id: str) -> HttpResponse:
         """Write down money that came in. When it covers the total, the order is paid."""
@@ -151,15 +167,16 @@ class OrderViewSet(ShopViewSet):
         return json_response(_read(order.pk), 201)
 
     @extend_schema(request=SettleInput, responses=OrderOutput, parameters=[IDEMPOTENCY_KEY])
-    @action(detail=True, methods=["post"], url_path="refunds/<int:refund>/settle")
+    @action(detail=True, methods=["post"], url_path="refunds/<str:refund>/settle")
+    @refuses(books.AlreadySettled)
     @once_per_key
-    def settle_refund(self, request: Request, id: str, refund: int) -> HttpResponse:
+    def settle_refund(self, request: Request, id: str, refund: str) -> HttpResponse:
         """Write down that a refund was sent."""
         data = checked(SettleInput, request.data)
         order = self._get(request, id)
         try:
             actions.settle_refund(
-                order_id=order.pk, refund_id=refund, actor=caller(request), **data
+                order_id=order.pk, refund_id=read_key(refund), actor=caller(request), **data
             )
         except Payment.DoesNotExist:
             raise Http404 from None
@@ -174,6 +191,7 @@ class OrderViewSet(ShopViewSet):
 
     @extend_schema(request=ReturnInput, responses={201: ReturnOutput}, parameters=[IDEMPOTENCY_KEY])
     @returns.mapping.post
+    @refuses(actions.UnknownProducts, actions.NotDelivered, actions.ReturnExceedsOrder, StockLimit)
     @once_per_key
     def add_return(self, request: Request, id: str) -> HttpResponse:
         """Take goods back after delivery; what they cost becomes a refund that is due."""
@@ -198,24 +216,26 @@ class OrderViewSet(ShopViewSet):
         if slug := query.get("category"):
             path = Category.objects.filter(slug=slug).values_list("path", flat=True).first()
             if path is None:
-                raise ValidationError({"category": [_("There is no such category.")]})
-        product = query.get("product")
+                raise ValidationError(
+                    {"category": [_("There is no such category.")]}, NO_SUCH_THING
+                )
         question = analytics.Question(
             start=query["start_date"],
             end=query["end_date"],
             interval=query["interval"],
             category=path,
-            product=int(product) if product else None,
+            product=query.get("product"),
             top=query["top"],
             compare=query["compare"] == "true",
         )
         return json_response(analytics.summarise(question))
 
     @extend_schema(
-        parameters=[ExportQuery],
+        parameters=[ExportQuery, ATTACHMENT],
         responses={(200, "text/csv"): bytes, (200, exports.XLSX): bytes},
     )
     @action(detail=False, methods=["get"])
+    @refuses(exports.ExportTooLarge, (503, "streams_busy"))
     def export(self, request: Request) -> StreamingHttpResponse:
         """The list as a file, with the list's filters and the caller's rights."""
         query = read_query(request, ExportQuery)

@@ -1,42 +1,55 @@
 """What an order list can be narrowed by."""
 
+import re
 from datetime import date, datetime, time, timedelta
 from typing import Any
 
 from django.db.models import QuerySet
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 from rest_framework.exceptions import ValidationError
 
 from orders.models import Order
 from orders.states import Status
-from shop.rest import ListQuery, StrictSerializer
+from shop.fields import FIRST_YEAR, LAST_YEAR, OTHER_YEAR, YEARS, Key, Whole
+from shop.rest import CONTRADICTION, ListQuery, StrictSerializer
+
+_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}\Z")
 
 
+@extend_schema_field(
+    {"anyOf": [{"type": "string", "format": "date", "pattern": f"^{YEARS}-"}, {"const": ""}]}
+)
 class DayField(serializers.DateField):
     """A day of the shop; empty means none."""
 
+    default_error_messages = {"year": OTHER_YEAR}
+
     def run_validation(self, data: Any = serializers.empty) -> Any:
         """Take an empty string for an absent parameter."""
-        if data == "":
-            return None
-        day = super().run_validation(data)
-        # A day before or after the calendar has no midnight in every zone.
-        if isinstance(day, date) and not 1900 <= day.year <= 9000:
-            raise ValidationError(_("A year between 1900 and 9000."))
+        return None if data == "" else super().run_validation(data)
+
+    def to_internal_value(self, data: Any) -> date:
+        """Return the day; ISO 8601 knows other ways to write one, which are refused."""
+        if not (isinstance(data, str) and _DAY.match(data)):
+            self.fail("invalid", format="YYYY-MM-DD")
+        day: date = super().to_internal_value(data)
+        if not FIRST_YEAR <= day.year <= LAST_YEAR:
+            self.fail("year", first=FIRST_YEAR, last=LAST_YEAR)
         return day
 
 
 def _check_span(start: date | None, end: date | None) -> None:
     if start and end and start > end:
-        raise ValidationError({"end_date": [_("This is before start_date.")]})
+        raise ValidationError({"end_date": [_("This is before start_date.")]}, CONTRADICTION)
 
 
 class OrderQuery(ListQuery):
     """The parameters of an order list; both days are included."""
 
-    status = serializers.ChoiceField(["", *Status.values], required=False)
+    status = serializers.ChoiceField(Status.values, allow_blank=True, required=False)
     start_date = DayField(required=False)
     end_date = DayField(required=False)
 
@@ -69,8 +82,8 @@ class SummaryQuery(StrictSerializer):
         max_length=120,
         help_text=_("A category's slug; takes in all below it."),
     )
-    product = serializers.RegexField(r"^[0-9]{1,18}$", required=False)
-    top = serializers.IntegerField(min_value=0, max_value=100, default=10)
+    product = Key(required=False)
+    top = Whole(min_value=0, max_value=100, default=10)
     compare = serializers.ChoiceField(["true", "false"], default="true")
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
@@ -81,7 +94,7 @@ class SummaryQuery(StrictSerializer):
         start = attrs.get("start_date") or end - timedelta(days=29)
         _check_span(start, end)
         if (end - start).days >= MAX_DAYS:
-            raise ValidationError({"end_date": [_("At most %d days.") % MAX_DAYS]})
+            raise ValidationError({"end_date": [_("At most %d days.") % MAX_DAYS]}, CONTRADICTION)
         return {**attrs, "start_date": start, "end_date": end}
 
 

@@ -1,58 +1,34 @@
 """The shapes of orders: input checked, output described."""
 
-from decimal import Decimal
 from typing import Any
 
 from django.utils.translation import gettext_lazy as _
-from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from orders.models import Payment
 from orders.states import Status
+from shop.fields import Flag, Key, Text, Whole
 from shop.money import MoneySerializerField
-from shop.rest import StrictSerializer
+from shop.rest import CONTRADICTION, StrictSerializer
 
 MAX_LINES = 100
 MAX_QUANTITY = 10_000
 
 
-class _Text(serializers.CharField):
-    """A text; numbers are not quietly turned into one."""
-
-    def to_internal_value(self, data: Any) -> str:
-        """Return the text."""
-        if not isinstance(data, str):
-            self.fail("invalid")
-        return super().to_internal_value(data)
-
-
-@extend_schema_field({"type": "string", "pattern": "^[0-9]{1,18}$"})
-class ProductIdField(serializers.Field):  # type: ignore[type-arg]
-    """A product's id: a string of digits."""
-
-    default_error_messages = {"invalid": _("Not a product id.")}
-
-    def to_internal_value(self, data: Any) -> int:
-        """Return the key behind it."""
-        if not (isinstance(data, str) and data.isascii() and data.isdecimal() and len(data) <= 18):
-            self.fail("invalid")
-        return int(data)
-
-
 class LineInput(StrictSerializer):
     """One product of an order; `price` is what the buyer saw."""
 
-    product_id = ProductIdField()
-    quantity = serializers.IntegerField(min_value=1, max_value=MAX_QUANTITY)
+    product_id = Key()
+    quantity = Whole(min_value=1, max_value=MAX_QUANTITY)
     price = MoneySerializerField(required=False)
 
 
 class AddressInput(StrictSerializer):
     """Where it goes."""
 
-    street = _Text(max_length=200)
-    city = _Text(max_length=100)
-    postal_code = _Text(max_length=20)
+    street = Text(max_length=200)
+    city = Text(max_length=100)
+    postal_code = Text(max_length=20)
 
 
 class OrderInput(StrictSerializer):
@@ -60,19 +36,19 @@ class OrderInput(StrictSerializer):
 
     items = serializers.ListField(child=LineInput(), min_length=1, max_length=MAX_LINES)
     shipping_address = AddressInput()
-    recipient = _Text(max_length=100, allow_blank=True, required=False)
-    phone = _Text(max_length=30, allow_blank=True, required=False)
+    recipient = Text(max_length=100, allow_blank=True, required=False)
+    phone = Text(max_length=30, allow_blank=True, required=False)
     email = serializers.EmailField(max_length=254, allow_blank=True, required=False)
-    memo = _Text(max_length=500, allow_blank=True, required=False)
+    memo = Text(max_length=500, allow_blank=True, required=False)
 
 
 class TransitionInput(StrictSerializer):
     """A move to another state."""
 
     status = serializers.ChoiceField(Status.choices)
-    carrier = _Text(max_length=60, allow_blank=True, default="")
-    tracking_number = _Text(max_length=60, allow_blank=True, default="")
-    reason = _Text(max_length=100, allow_blank=True, default="")
+    carrier = Text(max_length=60, allow_blank=True, default="")
+    tracking_number = Text(max_length=60, allow_blank=True, default="")
+    reason = Text(max_length=100, allow_blank=True, default="")
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         """Refuse details that the move would drop."""
@@ -83,7 +59,7 @@ class TransitionInput(StrictSerializer):
         ):
             if attrs[name] and attrs["status"] != status:
                 raise serializers.ValidationError(
-                    {name: [_("Only with the status %s.") % status.value]}
+                    {name: [_("Only with the status %s.") % status.value]}, CONTRADICTION
                 )
         return attrs
 
@@ -91,53 +67,47 @@ class TransitionInput(StrictSerializer):
 class CancelInput(StrictSerializer):
     """Why an order is cancelled."""
 
-    reason = _Text(max_length=100)
+    reason = Text(max_length=100)
 
 
 class PaymentInput(StrictSerializer):
     """Money that came in."""
 
-    amount = MoneySerializerField()
+    amount = MoneySerializerField(more_than_nothing=True)
     method = serializers.ChoiceField(Payment.Method.choices)
-    reference = _Text(max_length=100, allow_blank=True, default="")
-    note = _Text(max_length=200, allow_blank=True, default="")
-
-    def validate_amount(self, value: Decimal) -> Decimal:
-        """Refuse a payment of nothing."""
-        if value <= 0:
-            raise serializers.ValidationError(_("A payment is more than nothing."))
-        return value
+    reference = Text(max_length=100, allow_blank=True, default="")
+    note = Text(max_length=200, allow_blank=True, default="")
 
 
 class SettleInput(StrictSerializer):
     """By what a refund that was sent is known."""
 
-    reference = _Text(max_length=100, allow_blank=True, default="")
+    reference = Text(max_length=100, allow_blank=True, default="")
 
 
 class ReturnLineInput(StrictSerializer):
     """How much of one product came back."""
 
-    product_id = ProductIdField()
-    quantity = serializers.IntegerField(min_value=1, max_value=MAX_QUANTITY)
+    product_id = Key()
+    quantity = Whole(min_value=1, max_value=MAX_QUANTITY)
 
 
 class ReturnInput(StrictSerializer):
     """Goods that came back."""
 
     items = serializers.ListField(child=ReturnLineInput(), min_length=1, max_length=MAX_LINES)
-    reason = _Text(max_length=100)
-    restock = serializers.BooleanField()
+    reason = Text(max_length=100)
+    restock = Flag()
 
 
 class PaymentOutput(serializers.Serializer[Any]):
     """A payment or refund."""
 
-    id = serializers.CharField()
+    id = Key()
     kind = serializers.ChoiceField(Payment.Kind.choices)
     method = serializers.ChoiceField(Payment.Method.choices)
     reference = serializers.CharField()
-    amount = serializers.FloatField()
+    amount = MoneySerializerField()
     state = serializers.ChoiceField(Payment.State.choices)
     note = serializers.CharField()
     by = serializers.CharField(allow_null=True)
@@ -154,22 +124,22 @@ class PaymentList(serializers.Serializer[Any]):
 class ReturnLineOutput(serializers.Serializer[Any]):
     """How much of one product came back."""
 
-    product_id = serializers.CharField()
-    quantity = serializers.IntegerField()
+    product_id = Key()
+    quantity = serializers.IntegerField(min_value=1)
 
 
 class RefundOutput(serializers.Serializer[Any]):
     """The refund of a return."""
 
-    id = serializers.CharField()
-    amount = serializers.FloatField()
+    id = Key()
+    amount = MoneySerializerField()
     state = serializers.ChoiceField(Payment.State.choices)
 
 
 class ReturnOutput(serializers.Serializer[Any]):
     """Goods that came back."""
 
-    id = serializers.CharField()
+    id = Key()
     items = ReturnLineOutput(many=True)
     reason = serializers.CharField()
     restock = serializers.BooleanField()
@@ -187,12 +157,12 @@ class ReturnList(serializers.Serializer[Any]):
 class ItemOutput(serializers.Serializer[Any]):
     """A line of an order."""
 
-    product_id = serializers.CharField()
+    product_id = Key()
     name = serializers.CharField()
     sku = serializers.CharField()
-    quantity = serializers.IntegerField()
-    price = serializers.FloatField()
-    line_total = serializers.FloatField()
+    quantity = serializers.IntegerField(min_value=1)
+    price = MoneySerializerField()
+    line_total = MoneySerializerField()
 
 
 class AddressOutput(serializers.Serializer[Any]):
@@ -206,17 +176,17 @@ class AddressOutput(serializers.Serializer[Any]):
 class OrderOutput(serializers.Serializer[Any]):
     """An order as the API shows it."""
 
-    id = serializers.CharField()
+    id = serializers.UUIDField()
     customer = serializers.CharField(allow_null=True)
     status = serializers.ChoiceField(Status.choices)
     items = ItemOutput(many=True)
     currency = serializers.CharField()
-    items_total = serializers.FloatField()
-    shipping_fee = serializers.FloatField()
-    total = serializers.FloatField()
-    paid = serializers.FloatField()
-    refunded = serializers.FloatField()
-    refund_due = serializers.FloatField()
+    items_total = MoneySerializerField()
+    shipping_fee = MoneySerializerField()
+    total = MoneySerializerField()
+    paid = MoneySerializerField()
+    refunded = MoneySerializerField()
+    refund_due = MoneySerializerField()
     shipping_address = AddressOutput()
     recipient = serializers.CharField()
     phone = serializers.CharField()
@@ -232,9 +202,9 @@ class OrderOutput(serializers.Serializer[Any]):
 class EventOutput(serializers.Serializer[Any]):
     """One entry of an order's timeline."""
 
-    id = serializers.CharField()
+    id = serializers.UUIDField()
     type = serializers.CharField()
-    sequence = serializers.IntegerField()
+    sequence = serializers.IntegerField(min_value=1)
     time = serializers.DateTimeField()
     by = serializers.CharField(allow_null=True, help_text=_("Null: the shop itself."))
     data = serializers.DictField()  # type: ignore[assignment]
@@ -243,7 +213,7 @@ class EventOutput(serializers.Serializer[Any]):
 class TrackingOutput(serializers.Serializer[Any]):
     """An order's timeline and what comes next."""
 
-    order_id = serializers.CharField()
+    order_id = serializers.UUIDField()
     status = serializers.ChoiceField(Status.choices)
     carrier = serializers.CharField()
     tracking_number = serializers.CharField()
@@ -254,14 +224,18 @@ class TrackingOutput(serializers.Serializer[Any]):
 class FiguresOutput(serializers.Serializer[Any]):
     """What was sold in a span; orders.analytics defines each figure."""
 
-    revenue = serializers.FloatField(help_text=_("Of sold orders, before refunds."))
-    orders = serializers.IntegerField(help_text=_("Sold: paid for and not cancelled."))
-    items = serializers.IntegerField(help_text=_("Units in sold orders."))
-    average_order_value = serializers.FloatField(allow_null=True)
-    placed = serializers.IntegerField(help_text=_("All orders, whatever became of them."))
-    pending = serializers.IntegerField()
-    cancelled = serializers.IntegerField()
-    cancellation_rate = serializers.FloatField(allow_null=True, help_text=_("Of all placed."))
+    revenue = MoneySerializerField(help_text=_("Of sold orders, before refunds."))
+    orders = serializers.IntegerField(min_value=0, help_text=_("Sold: paid for and not cancelled."))
+    items = serializers.IntegerField(min_value=0, help_text=_("Units in sold orders."))
+    average_order_value = MoneySerializerField(allow_null=True)
+    placed = serializers.IntegerField(
+        min_value=0, help_text=_("All orders, whatever became of them.")
+    )
+    pending = serializers.IntegerField(min_value=0)
+    cancelled = serializers.IntegerField(min_value=0)
+    cancellation_rate = serializers.FloatField(
+        allow_null=True, min_value=0, max_value=1, help_text=_("Of all placed.")
+    )
 
 
 class PeriodOutput(FiguresOutput):
@@ -299,19 +273,19 @@ class CategorySoldOutput(serializers.Serializer[Any]):
 
     category = serializers.CharField(allow_null=True)
     name = SoldName(allow_null=True)
-    revenue = serializers.FloatField()
-    items = serializers.IntegerField()
-    orders = serializers.IntegerField()
+    revenue = MoneySerializerField()
+    items = serializers.IntegerField(min_value=1)
+    orders = serializers.IntegerField(min_value=1)
 
 
 class ProductSoldOutput(serializers.Serializer[Any]):
     """What a product sold."""
 
-    product_id = serializers.CharField()
+    product_id = Key()
     name = serializers.CharField()
-    revenue = serializers.FloatField()
-    items = serializers.IntegerField()
-    orders = serializers.IntegerField()
+    revenue = MoneySerializerField()
+    items = serializers.IntegerField(min_value=1)
+    orders = serializers.IntegerField(min_value=1)
 
 
 class SummaryOutput(serializers.Serializer[Any]):

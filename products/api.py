@@ -4,8 +4,10 @@ from typing import Any, ClassVar
 from uuid import UUID
 
 from django.http import Http404, HttpResponse
+from django.utils.translation import gettext as _
 from drf_spectacular.utils import extend_schema
 from rest_framework.decorators import action
+from rest_framework.exceptions import ValidationError
 from rest_framework.parsers import MultiPartParser
 from rest_framework.request import Request
 
@@ -31,8 +33,11 @@ from products.serializers import (
     StockUpdateInput,
     StockUpdateOutput,
 )
+from shop.errors import refuses
+from shop.fields import read_key
 from shop.idempotency import once_per_key
 from shop.rest import (
+    NO_SUCH_THING,
     ListQuery,
     Order,
     Slice,
@@ -42,18 +47,11 @@ from shop.rest import (
     local,
     numbered,
     paginate,
-    query_and_body,
     read_query,
+    read_query_and_body,
 )
-from shop.schema import IDEMPOTENCY_KEY, page_of
+from shop.schema import IDEMPOTENCY_KEY, location_of, page_of
 from shop.viewsets import ShopViewSet, caller
-
-
-def product_id(text: str) -> int:
-    """Return the key behind a product's id; Http404 where no product can have it."""
-    if not (text.isascii() and text.isdecimal() and len(text) <= 18):
-        raise Http404
-    return int(text)
 
 
 def _ready(body: bytes, status: int = 200, **headers: str) -> HttpResponse:
@@ -78,6 +76,7 @@ class ProductViewSet(ShopViewSet):
         "add_image": "products.change_product",
         "remove_image": "products.change_product",
     }
+    with_query = frozenset({"list", "search", "update_stock", "movements"})
 
     @extend_schema(parameters=[ProductQuery], responses=page_of(ProductOutput))
     def list(self, request: Request) -> HttpResponse:
@@ -109,13 +108,16 @@ class ProductViewSet(ShopViewSet):
     @extend_schema(responses=ProductDetail)
     def retrieve(self, request: Request, id: str) -> HttpResponse:
         """One product, retired ones included."""
-        body = catalogue.read_product(product_id(id))
+        body = catalogue.read_product(read_key(id))
         metrics.PRODUCT_VIEWED.inc()
         return _ready(body)
 
     @extend_schema(
-        request=ProductInput, responses={201: ProductDetail}, parameters=[IDEMPOTENCY_KEY]
+        request=ProductInput,
+        responses={201: ProductDetail},
+        parameters=[IDEMPOTENCY_KEY, location_of("/api/v2/products", 201)],
     )
+    @refuses(actions.SkuTaken)
     @once_per_key
     def create(self, request: Request) -> HttpResponse:
         """Create a product; its first stock is booked as received.
@@ -130,6 +132,7 @@ class ProductViewSet(ShopViewSet):
         )
 
     @extend_schema(request=ProductChange, responses=ProductDetail)
+    @refuses(actions.SkuTaken, actions.Retired)
     def partial_update(self, request: Request, id: str) -> HttpResponse:
         """Change some fields."""
         product = self._get(id)
@@ -149,13 +152,14 @@ class ProductViewSet(ShopViewSet):
         description="Query parameters or a JSON body, not the same name in both.",
     )
     @action(detail=True, methods=["post"], url_path="stock/update")
+    @refuses(stock.InsufficientStock, stock.StockLimit)
     @once_per_key
     def update_stock(self, request: Request, id: str) -> HttpResponse:
         """Change the stock, with a reason that is kept."""
-        data = checked(StockUpdateInput, query_and_body(request))
+        data = read_query_and_body(request, StockUpdateInput)
         try:
             movement = stock.adjust(
-                product_id=product_id(id),
+                product_id=read_key(id),
                 change=data["quantity_change"],
                 reason=data["reason"],
                 note=data["note"],
@@ -201,6 +205,7 @@ class ProductViewSet(ShopViewSet):
 
     @extend_schema(request={"multipart/form-data": ImageInput}, responses={201: ImageOutput})
     @images.mapping.post
+    @refuses(pictures.BadImage, pictures.TooManyImages)
     def add_image(self, request: Request, id: str) -> HttpResponse:
         """Add a JPEG, PNG, WebP or AVIF image. Metadata is removed; renditions follow by a job."""
         product = self._get(id)
@@ -226,7 +231,7 @@ class ProductViewSet(ShopViewSet):
 
     def _get(self, id: str) -> Product:
         try:
-            return Product.objects.get(pk=product_id(id))
+            return Product.objects.get(pk=read_key(id))
         except Product.DoesNotExist:
             raise Http404 from None
 
@@ -274,6 +279,7 @@ class CategoryViewSet(ShopViewSet):
     """The category tree."""
 
     rights: ClassVar[dict[str, str | bool | None]] = {"list": None}
+    with_query = frozenset({"list"})
 
     @extend_schema(parameters=[CategoryQuery], responses=CategoryList)
     def list(self, request: Request) -> HttpResponse:
@@ -283,5 +289,5 @@ class CategoryViewSet(ShopViewSet):
         if slug := query.get("parent"):
             parent = Category.objects.filter(slug=slug).first()
             if parent is None:
-                raise Http404
+                raise ValidationError({"parent": [_("There is no such category.")]}, NO_SUCH_THING)
         return json_response({"results": catalogue.category_children(parent, query["depth"])})

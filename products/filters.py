@@ -1,39 +1,34 @@
 """What a product list can be narrowed by."""
 
+import re
 from decimal import Decimal
 from functools import lru_cache
 from typing import Any
 
-from django.core.exceptions import ValidationError as DjangoValidationError
 from django.db.models import QuerySet
 from django.http import QueryDict
 from django.utils.translation import gettext_lazy as _
-from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 
 from products.catalogue import ORDERS
 from products.models import Category, Product
-from shop.money import parse
-from shop.rest import ListQuery, Rows, read_query
+from shop.fields import Text
+from shop.money import parse, text_pattern
+from shop.rest import CONTRADICTION, NO_SUCH_THING, ListQuery, Rows, read_query
 
 
-@extend_schema_field({"type": "string", "pattern": r"^([0-9]{1,15}(\.[0-9]{1,3})?)?$"})
 class AmountParameter(serializers.Field):  # type: ignore[type-arg]
     """An amount written in a query string; empty means none."""
 
-    default_error_messages = {"negative": _("The amount can't be negative.")}
+    default_error_messages = {"invalid": _("Not an amount.")}
 
     def to_internal_value(self, data: Any) -> Decimal:
         """Return the amount; ValidationError where it is none."""
-        try:
-            amount = parse(str(data))
-        except DjangoValidationError as error:
-            raise ValidationError(error.messages) from None
-        if amount < 0:
-            self.fail("negative")
-        return amount
+        if not re.fullmatch(text_pattern(), data):
+            self.fail("invalid")
+        return parse(data)
 
     def run_validation(self, data: Any = serializers.empty) -> Any:
         """Take an empty string for an absent parameter."""
@@ -51,7 +46,7 @@ class ProductQuery(ListQuery):
     )
     min_price = AmountParameter(required=False)
     max_price = AmountParameter(required=False)
-    in_stock = serializers.ChoiceField(["", "true", "false"], required=False)
+    in_stock = serializers.ChoiceField(["true", "false"], allow_blank=True, required=False)
     ordering = serializers.ChoiceField(sorted(ORDERS), default="newest")
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
@@ -59,14 +54,14 @@ class ProductQuery(ListQuery):
         attrs = super().validate(attrs)
         low, high = attrs.get("min_price"), attrs.get("max_price")
         if low is not None and high is not None and low > high:
-            raise ValidationError({"max_price": [_("This is below min_price.")]})
+            raise ValidationError({"max_price": [_("This is below min_price.")]}, CONTRADICTION)
         return attrs
 
 
 class SearchQuery(ProductQuery):
     """The parameters of a search: a list's filters, by page, in the order of the match."""
 
-    q = serializers.CharField(max_length=100, help_text=_("What was typed."))
+    q = Text(max_length=100, help_text=_("What was typed."))
     cursor = None  # type: ignore[assignment]
     ordering = None  # type: ignore[assignment]
 
@@ -105,7 +100,7 @@ def filter_products(query: dict[str, Any]) -> tuple[Rows, str]:
     if slug:
         path = Category.objects.filter(slug=slug).values_list("path", flat=True).first()
         if path is None:
-            raise ValidationError({"category": [_("There is no such category.")]})
+            raise ValidationError({"category": [_("There is no such category.")]}, NO_SUCH_THING)
 
     def build() -> QuerySet[Product]:
         rows = Product.objects.on_sale()

@@ -8,10 +8,12 @@ from rest_framework import serializers
 
 from products.models import Category, ProductImage, Reason
 from products.stock import MAX_STOCK
+from shop.fields import Key, Text, Whole
 from shop.money import MoneySerializerField
 from shop.rest import StrictSerializer
 
 
+@extend_schema_field({"type": "string", "pattern": "^[-a-zA-Z0-9_]{1,120}$"})
 class CategoryField(serializers.SlugRelatedField[Category]):
     """A category by its slug."""
 
@@ -19,6 +21,12 @@ class CategoryField(serializers.SlugRelatedField[Category]):
         super().__init__(
             slug_field="slug", queryset=Category.objects.order_by(), allow_null=True, **kwargs
         )
+
+    def run_validation(self, data: Any = serializers.empty) -> Any:
+        """Refuse an empty text, which Django REST framework would take for null."""
+        if data == "":
+            self.fail("invalid")
+        return super().run_validation(data)
 
     def to_internal_value(self, data: Any) -> Category:
         """Return the category; anything but a string is an error, not a lookup."""
@@ -30,21 +38,13 @@ class CategoryField(serializers.SlugRelatedField[Category]):
 class ProductInput(StrictSerializer):
     """A product to create."""
 
-    name = serializers.CharField(max_length=300)
-    description = serializers.CharField(max_length=20_000, allow_blank=True, default="")
+    name = Text(max_length=300)
+    description = Text(max_length=20_000, allow_blank=True, default="")
     price = MoneySerializerField()
-    stock_quantity = serializers.IntegerField(min_value=0, max_value=MAX_STOCK, default=0)
+    stock_quantity = Whole(min_value=0, max_value=MAX_STOCK, default=0)
     category = CategoryField(required=False)
-    sku = serializers.CharField(max_length=64, required=False, allow_null=True)
-    brand = serializers.CharField(max_length=120, allow_blank=True, required=False)
-
-    def to_internal_value(self, data: Any) -> Any:
-        """Refuse numbers where a text belongs, which DRF would turn into text."""
-        if isinstance(data, dict):
-            for name in ("name", "description", "sku", "brand"):
-                if isinstance(data.get(name), bool | int | float):
-                    raise serializers.ValidationError({name: [_("Not a valid string.")]})
-        return super().to_internal_value(data)
+    sku = Text(max_length=64, required=False, allow_null=True)
+    brand = Text(max_length=120, allow_blank=True, required=False)
 
 
 class ProductChange(ProductInput):
@@ -52,25 +52,29 @@ class ProductChange(ProductInput):
 
     stock_quantity = None  # type: ignore[assignment]
 
-    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
-        """Refuse a change of nothing."""
-        if not attrs:
-            raise serializers.ValidationError(_("There is nothing to change."))
-        return attrs
+
+@extend_schema_field(
+    {"type": "integer", "minimum": -MAX_STOCK, "maximum": MAX_STOCK, "not": {"const": 0}}
+)
+class Change(Whole):
+    """How much more or less; a change is not zero."""
+
+    default_error_messages = {"zero": _("A change is not zero.")}
+
+    def to_internal_value(self, data: Any) -> int:
+        """Return the change."""
+        change = super().to_internal_value(data)
+        if change == 0:
+            self.fail("zero")
+        return change
 
 
 class StockUpdateInput(StrictSerializer):
     """A change of stock by hand."""
 
-    quantity_change = serializers.IntegerField(min_value=-MAX_STOCK, max_value=MAX_STOCK)
+    quantity_change = Change(min_value=-MAX_STOCK, max_value=MAX_STOCK)
     reason = serializers.ChoiceField(Reason.choices)
-    note = serializers.CharField(max_length=200, allow_blank=True, default="")
-
-    def validate_quantity_change(self, value: int) -> int:
-        """Refuse a change of nothing."""
-        if value == 0:
-            raise serializers.ValidationError(_("A change is not zero."))
-        return value
+    note = Text(max_length=200, allow_blank=True, default="")
 
 
 class LocalizedName(serializers.Serializer[Any]):
@@ -83,17 +87,18 @@ class LocalizedName(serializers.Serializer[Any]):
 class ImageInput(StrictSerializer):
     """An image to add, as multipart/form-data."""
 
-    image = serializers.FileField(help_text=_("JPEG, PNG, WebP or AVIF."))
-    alt = serializers.CharField(max_length=200, allow_blank=True, default="")
+    # An empty one is no picture, and refused as such.
+    image = serializers.FileField(allow_empty_file=True, help_text=_("JPEG, PNG, WebP or AVIF."))
+    alt = Text(max_length=200, allow_blank=True, default="")
 
 
 class RenditionOutput(serializers.Serializer[Any]):
     """An image in another format and size."""
 
     format = serializers.ChoiceField(["webp", "avif"])
-    width = serializers.IntegerField()
-    height = serializers.IntegerField()
-    bytes = serializers.IntegerField()
+    width = serializers.IntegerField(min_value=1)
+    height = serializers.IntegerField(min_value=1)
+    bytes = serializers.IntegerField(min_value=1)
     url = serializers.CharField()
 
 
@@ -102,11 +107,11 @@ class ImageOutput(serializers.Serializer[Any]):
 
     id = serializers.UUIDField()
     alt = serializers.CharField()
-    position = serializers.IntegerField()
+    position = serializers.IntegerField(min_value=0)
     state = serializers.ChoiceField(ProductImage.State.choices)
     url = serializers.CharField()
-    width = serializers.IntegerField()
-    height = serializers.IntegerField()
+    width = serializers.IntegerField(min_value=1)
+    height = serializers.IntegerField(min_value=1)
     placeholder = serializers.CharField(
         allow_null=True, help_text=_("A tiny picture as a data: address.")
     )
@@ -122,13 +127,13 @@ class ImageList(serializers.Serializer[Any]):
 class ProductOutput(serializers.Serializer[Any]):
     """A product as the API shows it; products.catalogue builds it."""
 
-    id = serializers.CharField()
+    id = Key()
     sku = serializers.CharField(allow_null=True)
     name = serializers.CharField()
     description = serializers.CharField()
     brand = serializers.CharField()
-    price = serializers.FloatField(help_text=_("Exact, in the shop's currency."))
-    stock_quantity = serializers.IntegerField()
+    price = MoneySerializerField()
+    stock_quantity = serializers.IntegerField(min_value=0)
     in_stock = serializers.BooleanField()
     category = serializers.CharField(allow_null=True)
     category_name = LocalizedName(allow_null=True)
@@ -154,7 +159,10 @@ class ProductDetail(ProductOutput):
 
     images = ImageOutput(many=True)
     category_confidence = serializers.FloatField(
-        allow_null=True, help_text=_("0 to 1 where a provider chose the category.")
+        allow_null=True,
+        min_value=0,
+        max_value=1,
+        help_text=_("Where a provider chose the category."),
     )
     category_source = serializers.ChoiceField(["given", "ai"], allow_null=True)
     seo = SeoOutput(allow_null=True)
@@ -166,7 +174,7 @@ class GuessOutput(serializers.Serializer[Any]):
     category = serializers.CharField()
     name = LocalizedName()
     path = LocalizedName(help_text=_("The names from the root down."))
-    confidence = serializers.FloatField()
+    confidence = serializers.FloatField(min_value=0, max_value=1)
 
 
 class WrittenOutput(serializers.Serializer[Any]):
@@ -198,39 +206,39 @@ class SeoAnalysis(serializers.Serializer[Any]):
     keywords = KeywordsOutput()
     slug = WrittenOutput()
     json_ld = serializers.DictField()
-    confidence = serializers.FloatField()
-    score = serializers.IntegerField()
+    confidence = serializers.FloatField(min_value=0, max_value=1)
+    score = serializers.IntegerField(min_value=0, max_value=100)
     mend = MendOutput(many=True)
 
 
 class ComparableOutput(serializers.Serializer[Any]):
     """A product to compare with."""
 
-    product_id = serializers.CharField()
+    product_id = Key()
     name = serializers.CharField()
-    price = serializers.FloatField()
-    similarity = serializers.FloatField()
+    price = MoneySerializerField()
+    similarity = serializers.FloatField(min_value=0, max_value=1)
 
 
 class PriceAnalysis(serializers.Serializer[Any]):
     """Where the price stands. Null where there are fewer than 5 to compare with."""
 
-    price = serializers.FloatField()
-    compared = serializers.IntegerField()
+    price = MoneySerializerField()
+    compared = serializers.IntegerField(min_value=0)
     category = serializers.CharField(allow_null=True)
-    percentile = serializers.FloatField(allow_null=True)
-    median = serializers.FloatField(allow_null=True)
-    suggested_low = serializers.FloatField(allow_null=True)
-    suggested_high = serializers.FloatField(allow_null=True)
+    percentile = serializers.FloatField(allow_null=True, min_value=0, max_value=100)
+    median = MoneySerializerField(allow_null=True)
+    suggested_low = MoneySerializerField(allow_null=True)
+    suggested_high = MoneySerializerField(allow_null=True)
     is_outlier = serializers.BooleanField()
-    confidence = serializers.FloatField()
+    confidence = serializers.FloatField(min_value=0, max_value=1)
     comparables = ComparableOutput(many=True)
 
 
 class AnalysisOutput(serializers.Serializer[Any]):
     """What a provider makes of a product. Nothing is changed by it."""
 
-    product_id = serializers.CharField()
+    product_id = Key()
     provider = serializers.CharField()
     model_version = serializers.CharField()
     category = GuessOutput(many=True)
@@ -243,10 +251,10 @@ class SearchOutput(serializers.Serializer[Any]):
 
     results = ProductOutput(many=True)
     suggestions = serializers.ListField(child=serializers.CharField())
-    total = serializers.IntegerField()
-    page = serializers.IntegerField()
-    per_page = serializers.IntegerField()
-    pages = serializers.IntegerField()
+    total = serializers.IntegerField(min_value=0)
+    page = serializers.IntegerField(min_value=1)
+    per_page = serializers.IntegerField(min_value=1)
+    pages = serializers.IntegerField(min_value=0)
     next = serializers.CharField(allow_null=True)
     previous = serializers.CharField(allow_null=True)
 
@@ -254,21 +262,21 @@ class SearchOutput(serializers.Serializer[Any]):
 class MovementOutput(serializers.Serializer[Any]):
     """A row of the stock ledger."""
 
-    id = serializers.CharField()
-    change = serializers.IntegerField()
+    id = Key()
+    change = Change()
     reason = serializers.ChoiceField(Reason.choices)
-    balance_after = serializers.IntegerField()
+    balance_after = serializers.IntegerField(min_value=0)
     note = serializers.CharField()
     by = serializers.CharField(allow_null=True)
-    order_id = serializers.CharField(allow_null=True)
+    order_id = serializers.UUIDField(allow_null=True)
     time = serializers.DateTimeField()
 
 
 class StockUpdateOutput(serializers.Serializer[Any]):
     """The stock after a change."""
 
-    product_id = serializers.CharField()
-    stock_quantity = serializers.IntegerField()
+    product_id = Key()
+    stock_quantity = serializers.IntegerField(min_value=0)
     movement = MovementOutput()
 
 
@@ -300,4 +308,4 @@ class CategoryQuery(StrictSerializer):
     parent = serializers.SlugField(  # type: ignore[assignment]
         max_length=120, required=False, allow_blank=True
     )
-    depth = serializers.IntegerField(min_value=1, max_value=10, default=1)
+    depth = Whole(min_value=1, max_value=10, default=1)

@@ -8,7 +8,8 @@ from shop.ids import uuid7
 # Set by the request layer and by the job runner; read by logs and events.
 correlation_id: ContextVar[str] = ContextVar("correlation_id", default="")
 
-_SANE = re.compile(r"[A-Za-z0-9._:\-]{8,100}\Z")
+SANE_CORRELATION_ID = r"[A-Za-z0-9._:\-]{8,100}"
+_SANE = re.compile(SANE_CORRELATION_ID + r"\Z")
 
 
 def sane_correlation_id(offered: str) -> str:

@@ -2,10 +2,11 @@
 
 import logging
 import sys
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import orjson
-from django.core.exceptions import PermissionDenied, RequestDataTooBig
+from django.core.exceptions import PermissionDenied, RequestDataTooBig, SuspiciousOperation
 from django.core.exceptions import ValidationError as DjangoValidationError
 from django.core.signals import got_request_exception
 from django.db import InterfaceError, OperationalError
@@ -45,6 +46,30 @@ class BadRequest(ShopError):
     title = "Bad request"
 
 
+View = TypeVar("View", bound=Callable[..., Any])
+
+
+def refuses(*errors: type[ShopError] | tuple[int, str]) -> Callable[[View], View]:
+    """Name the refusals that a view may end with, for the API's schema: errors, or status and code.
+
+    Those that any request may meet go without saying.
+    """
+
+    def mark(view: View) -> View:
+        told = {
+            error if isinstance(error, tuple) else (error.status, error.code) for error in errors
+        }
+        view.refusals = refusals_of(view) | told  # type: ignore[attr-defined]
+        return view
+
+    return mark
+
+
+def refusals_of(view: object) -> frozenset[tuple[int, str]]:
+    """Return the statuses and codes that a view was marked with."""
+    return frozenset(getattr(view, "refusals", ()))
+
+
 _TITLES = {
     400: "Bad request",
     401: "Sign in first",
@@ -77,6 +102,11 @@ _CODES = {
 }
 
 
+def title_of(status: int) -> str:
+    """Return what a status means."""
+    return _TITLES.get(status, "Error")
+
+
 def problem_bytes(
     status_code: int, code: str, detail: str, *, title: str = "", **members: Any
 ) -> bytes:
@@ -84,7 +114,7 @@ def problem_bytes(
     return orjson.dumps(
         {
             "type": f"urn:shop:problem:{code}",
-            "title": title or _TITLES.get(status_code, "Error"),
+            "title": title or title_of(status_code),
             "status": status_code,
             "detail": detail,
             "code": code,
@@ -204,6 +234,8 @@ def problem_for(error: BaseException) -> HttpResponse | None:
         return problem(403, _("You are not allowed to do that."))
     if isinstance(error, RequestDataTooBig):
         return problem(413, _("The request body is too large."))
+    if isinstance(error, SuspiciousOperation):
+        return problem(400, _("The request can't be understood."))
     if isinstance(error, DjangoValidationError):
         return problem(
             400,

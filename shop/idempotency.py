@@ -11,7 +11,7 @@ from django.utils.translation import gettext_lazy as _
 from rest_framework.request import Request
 
 from shop.db import in_transaction
-from shop.errors import ShopError
+from shop.errors import ShopError, refuses
 from shop.ids import uuid7
 
 KEY_MAX_LENGTH = 200
@@ -171,4 +171,4 @@ def once_per_key(view: View) -> View:
 
         return in_transaction(work)
 
-    return wrapper  # type: ignore[return-value]
+    return refuses(InvalidKey, KeyReused, KeyInUse)(wrapper)  # type: ignore[return-value]

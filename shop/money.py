@@ -151,13 +151,27 @@ class MoneyField(_Column):
         )
 
 
+def text_pattern() -> str:
+    """Return the regular expression of an amount in a query string, in the shop's currency."""
+    places = exponent()
+    digits = len(str(MAX_MINOR)) - 1 - places
+    zeros = r"(\.0{1,12})?"
+    fraction = rf"(\.[0-9]{{1,{places}}}0{{0,12}})?" if places else zeros
+    return f"([0-9]{{1,{digits}}}{fraction}|10{{{digits}}}{zeros})"
+
+
 class MoneySerializerField(_SerializerField):
     """A JSON number; the parser has read it as an int or a Decimal."""
 
     default_error_messages = {
         "invalid": _("An amount is a JSON number."),
         "negative": _("The amount can't be negative."),
+        "nothing": _("The amount is more than nothing."),
     }
+
+    def __init__(self, *, more_than_nothing: bool = False, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.more_than_nothing = more_than_nothing
 
     def to_internal_value(self, data: Any) -> Decimal:
         """Return the exact amount; ValidationError where it has too many decimals."""
@@ -166,6 +180,8 @@ class MoneySerializerField(_SerializerField):
         amount = Decimal(data)
         if amount < 0:
             self.fail("negative")
+        if self.more_than_nothing and amount == 0:
+            self.fail("nothing")
         try:
             return from_minor(to_minor(amount))
         except ValidationError as error:

@@ -38,6 +38,8 @@ from rest_framework.parsers import BaseParser
 from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
 
+from shop.fields import Text, Whole, from_text
+
 PER_PAGE = 20
 PER_PAGE_MAX = 100
 # An offset costs what it skips. Whoever goes deeper uses a cursor.
@@ -143,6 +145,11 @@ class JSONRenderer(BaseRenderer):
 
 # --- Queries ---------------------------------------------------------------
 
+# The codes of errors that no schema foretells: a value that is well formed and
+# names nothing, and one that goes ill with another.
+NO_SUCH_THING = "does_not_exist"
+CONTRADICTION = "contradiction"
+
 
 class StrictSerializer(serializers.Serializer[Any]):
     """Input in which a field that nobody knows is an error, not noise."""
@@ -159,19 +166,21 @@ class StrictSerializer(serializers.Serializer[Any]):
         return super().to_internal_value(data)
 
 
+class NoQuery(StrictSerializer):
+    """A query string with nothing in it."""
+
+
 class ListQuery(StrictSerializer):
     """The parameters that every list takes."""
 
-    page = serializers.IntegerField(min_value=1, max_value=PAGE_MAX, required=False)
-    per_page = serializers.IntegerField(min_value=1, max_value=PER_PAGE_MAX, default=PER_PAGE)
-    cursor = serializers.CharField(
-        required=False, allow_blank=True, max_length=600, trim_whitespace=False
-    )
+    page = Whole(min_value=1, max_value=PAGE_MAX, required=False)
+    per_page = Whole(min_value=1, max_value=PER_PAGE_MAX, default=PER_PAGE)
+    cursor = Text(required=False, allow_blank=True, max_length=600, trim_whitespace=False)
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         """Refuse `page` and `cursor` together: they are two ways of paging."""
         if "page" in attrs and "cursor" in attrs:
-            raise ValidationError({"cursor": [_("Give either page or cursor.")]})
+            raise ValidationError({"cursor": [_("Give either page or cursor.")]}, CONTRADICTION)
         return attrs
 
 
@@ -181,26 +190,34 @@ def read_query(request: Request, form: type[serializers.Serializer[Any]]) -> dic
     Raises:
         ValidationError: an unknown name, a name given twice, or a bad value.
     """
-    twice = [name for name, values in request.query_params.lists() if len(values) > 1]
-    if twice:
-        raise ValidationError({name: [_("Given more than once.")] for name in twice})
-    return checked(form, request.query_params.dict())
+    return checked(form, _query(request, form))
 
 
-def query_and_body(request: Request) -> dict[str, Any]:
-    """Return query parameters and JSON body as one mapping, for calls that take either.
+def read_query_and_body(
+    request: Request, form: type[serializers.Serializer[Any]]
+) -> dict[str, Any]:
+    """Return the validated query parameters and JSON body, for calls that take either.
 
     Raises:
-        ValidationError: a name stands in both, or the body is no object.
+        ValidationError: an unknown name, one given twice, or a bad value; the body is no object.
     """
-    query = request.query_params.dict()
+    query = _query(request, form)
     body = request.data
     if not isinstance(body, Mapping):
         raise ValidationError(_("The body must be an object."))
     both = [name for name in query if name in body]
     if both:
-        raise ValidationError({name: [_("Given in the query and the body.")] for name in both})
-    return {**query, **body}
+        raise ValidationError(
+            {name: [_("Given in the query and the body.")] for name in both}, CONTRADICTION
+        )
+    return checked(form, {**query, **body})
+
+
+def _query(request: Request, form: type[serializers.Serializer[Any]]) -> dict[str, Any]:
+    twice = [name for name, values in request.query_params.lists() if len(values) > 1]
+    if twice:
+        raise ValidationError({name: [_("Given more than once.")] for name in twice})
+    return from_text(_form(form, False).fields, request.query_params.dict())
 
 
 def checked(
@@ -208,8 +225,11 @@ def checked(
 ) -> dict[str, Any]:
     """Return the validated input; ValidationError otherwise.
 
-    With `partial` nothing is required and no default is filled in.
+    With `partial` nothing is required and no default is filled in, but a
+    change of nothing is refused.
     """
+    if partial and data == {}:
+        raise ValidationError(_("There is nothing to change."), "empty")
     validated: dict[str, Any] = _form(form, partial).run_validation(data)
     return validated
 
@@ -304,7 +324,9 @@ def _decode_cursor(cursor: str, order_name: str, types: Sequence[type]) -> tuple
             if isinstance(value, datetime) and timezone.is_naive(value):
                 raise ValueError("no offset")
     except (ValueError, TypeError, ArithmeticError, ParseError, RecursionError, binascii.Error):
-        raise ValidationError({"cursor": [_("This is not a cursor of this list.")]}) from None
+        raise ValidationError(
+            {"cursor": [_("This is not a cursor of this list.")]}, NO_SUCH_THING
+        ) from None
     return bool(backwards), values
 
 

@@ -38,6 +38,7 @@ from typing import Any, BinaryIO, TypeVar, cast
 
 from django.conf import settings
 from django.core import signals
+from django.core.exceptions import SuspiciousOperation
 from django.core.handlers import base
 from django.core.handlers.asgi import ASGIRequest, get_script_prefix
 from django.db import close_old_connections
@@ -432,6 +433,8 @@ class OneHop(base.BaseHandler):
         except BaseException as error:
             if request is None and isinstance(error, UnicodeDecodeError):
                 refusal = _Refused(400, "invalid", "The query string is not valid UTF-8.")
+            elif request is None and isinstance(error, SuspiciousOperation):
+                refusal = _Refused(400, "invalid", "The query string has too many parameters.")
             else:
                 logger.critical("the stack failed", exc_info=error)
                 if request is not None:

@@ -438,7 +438,7 @@ SPECTACULAR_SETTINGS = {
     "PREPROCESSING_HOOKS": ["shop.schema.only_v2"],
     "POSTPROCESSING_HOOKS": [
         "drf_spectacular.hooks.postprocess_schema_enums",
-        "shop.schema.add_problems",
+        "shop.schema.add_components",
     ],
 }
 

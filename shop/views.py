@@ -1,5 +1,7 @@
-"""The front page, and uploaded files."""
+"""The front page, the API's schema, and uploaded files."""
 
+import functools
+import threading
 from pathlib import PurePosixPath
 
 from django.conf import settings
@@ -8,6 +10,13 @@ from django.core.files.storage import default_storage
 from django.http import FileResponse, Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import redirect, render
 from django.templatetags.static import static
+from django.utils.translation import get_language
+from drf_spectacular.generators import SchemaGenerator
+from rest_framework.permissions import AllowAny
+from rest_framework.request import Request
+from rest_framework.views import APIView
+
+from shop.rest import NoQuery, dump_json, read_query
 
 
 def front_page(request: HttpRequest) -> HttpResponse:
@@ -22,6 +31,34 @@ def front_page(request: HttpRequest) -> HttpResponse:
 def icon(request: HttpRequest) -> HttpResponse:
     """Send browsers to the icon, by the name that it has been collected under."""
     return redirect(static("shop/icon.svg"))
+
+
+_describing = threading.Lock()
+
+
+@functools.cache
+def _described(language: str) -> bytes:
+    made = SchemaGenerator().get_schema(request=None, public=True)  # type: ignore[no-untyped-call]
+    return dump_json(made)
+
+
+class SchemaView(APIView):
+    """The OpenAPI schema.
+
+    It is made once for each language. drf-spectacular takes some hundred
+    milliseconds of the processor for it, and fails where two begin at once.
+    """
+
+    permission_classes = (AllowAny,)
+    # It does not describe itself.
+    schema = None
+
+    def get(self, request: Request) -> HttpResponse:
+        """Answer with the schema in the caller's language."""
+        read_query(request, NoQuery)
+        with _describing:
+            body = _described(get_language() or settings.LANGUAGE_CODE)
+        return HttpResponse(body, content_type="application/vnd.oai.openapi+json")
 
 
 # All that is ever kept, whatever a file may claim to be.

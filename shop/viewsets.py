@@ -14,6 +14,8 @@ from rest_framework.viewsets import ViewSet
 from shop.accounts.models import User
 from shop.accounts.permissions import ByAction
 from shop.accounts.throttles import rate_limit_headers
+from shop.fields import KEY_PATTERN
+from shop.rest import NoQuery, read_query
 
 
 def caller(request: Request) -> User:
@@ -47,6 +49,20 @@ class ShopViewSet(ViewSet):
     permission_classes = (ByAction,)
     content_negotiation_class = OnlyJSON
     rights: ClassVar[dict[str, str | bool | None]] = {}
+    # The actions with parameters in their query; to the others any is unknown.
+    with_query: ClassVar[frozenset[str]] = frozenset()
+    # An `id` in a path, as the schema describes it.
+    id_schema: ClassVar[dict[str, str]] = {"type": "string", "pattern": KEY_PATTERN}
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        """Refuse parameters that nobody would read, once it is settled who asks."""
+        super().initial(request, *args, **kwargs)
+        if request._request.META.get("QUERY_STRING") and self.action not in (
+            *self.with_query,
+            "metadata",
+            None,
+        ):
+            read_query(request, NoQuery)
 
     @property
     def default_response_headers(self) -> dict[str, str]:

@@ -122,6 +122,11 @@ def test_one_at_a_time(client_of, ops):
     assert (BenchmarkRun.objects.count(), Job.objects.count()) == (1, 1)
 
 
+def test_a_name_that_no_run_can_have(client_of, ops):
+    assert client_of(ops).get(f"{URL}/results/%00").status_code == 404
+    assert client_of(ops).post(f"{URL}/results/a%00.json/cancel").status_code == 404
+
+
 def test_a_run_whose_worker_died_does_not_block_for_ever(client_of, ops):
     lost = a_run("lost", state="running", seen_at=timezone.now() - timedelta(hours=1))
     assert client_of(ops).post(f"{URL}/run?benchmark_type=product").status_code == 202

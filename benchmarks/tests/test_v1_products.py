@@ -178,6 +178,7 @@ def test_bad_input_is_a_400_and_changes_nothing(staff: Client, body: Any) -> Non
         (f"{LIST}?page=abc", 404),
         (f"{LIST}?page={'9' * 5000}", 404),
         ("/api/v1/nothing", 404),
+        (f"{LIST}/search?q=%00", 400),
         (f"{LIST}/", 404),
     ],
 )

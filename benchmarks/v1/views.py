@@ -111,8 +111,11 @@ class ProductViewSet(Plain, viewsets.ModelViewSet[Product]):
     @action(detail=False)
     def search(self, request: Request) -> Response:
         """Products on sale whose name contains `q`, best sellers first."""
+        q = request.query_params.get("q", "")
+        if "\0" in q:
+            raise ParseError(_("A text holds a NUL character."))
         products = Product.objects.select_related("category").filter(
-            retired_at__isnull=True, name__icontains=request.query_params.get("q", "")
+            retired_at__isnull=True, name__icontains=q
         )
         page = self.paginate_queryset(products.order_by("-sold_quantity", "-id"))
         return self.get_paginated_response(ProductSerializer(page, many=True).data)

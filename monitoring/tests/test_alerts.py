@@ -244,6 +244,7 @@ class TestAPI:
         assert made.status_code == 201, made.content
         assert (made.json()["aggregation"], made.json()["state"]) == ("p95", "ok")
         url = f"/api/v2/alerts/rules/{made.json()['id']}"
+        assert made["Location"] == url
         changed = ops.patch(url, {"threshold": 0.7, "enabled": False})
         assert (changed.json()["threshold"], changed.json()["enabled"]) == (0.7, False)
         assert ops.get(url).json() == changed.json()
@@ -259,6 +260,7 @@ class TestAPI:
         for change in (
             {"metric_name": "x"}, {"aggregation": "share"}, {"condition": "eq"},
             {"window": 1}, {"threshold": "high"}, {"colour": "red"},
+            {"threshold": "nan"}, {"threshold": 10**400}, {"window": "60"}, {"enabled": "yes"},
         ):  # fmt: skip
             answer = ops.post("/api/v2/alerts/rules", {**self.RULE, "name": "Other", **change})
             assert answer.status_code == 400, change
@@ -291,7 +293,12 @@ class TestAPI:
         assert len(ops.get("/api/v2/alerts/silences").json()["results"]) == 1
         assert ops.delete(f"/api/v2/alerts/silences/{silence.json()['id']}").status_code == 204
         assert not Silence.objects.exists()
-        for body in ({}, {"ends_at": "2020-01-01T00:00:00Z"}, {"ends_at": later, "rule_id": "999"}):
+        for body in (
+            {}, {"ends_at": "2020-01-01T00:00:00Z"}, {"ends_at": later, "rule_id": "999"},
+            {"ends_at": later[:-6]},
+            # Beyond the last day that the shop's zone has.
+            {"starts_at": "9999-12-31T20:00:00Z", "ends_at": "9999-12-31T23:00:00Z"},
+        ):  # fmt: skip
             assert ops.post("/api/v2/alerts/silences", body).status_code == 400
 
     def test_who_may(self, client_of, alice, clerk, rule):

@@ -38,7 +38,7 @@ class Migration(migrations.Migration):
     atomic = False
 
     dependencies = [
-        ('orders', '0003_books'),
+        ('orders', '0004_lists'),
     ]
 
     operations = [

@@ -52,6 +52,12 @@ def test_filters_by_status_and_by_the_shops_days(client_of, alice, make_order):
         "start_date=yesterday",
         "start_date=2024-13-01",
         "start_date=0001-01-01",
+        # Other ways of ISO 8601 and of Python to write a day.
+        "start_date=20240101",
+        "start_date=2024-W01-1",
+        "start_date=2024-1-1",
+        "page=1_0",
+        "page=%D9%A3",
         "end_date=9999-12-31",
         "start_date=2024-02-01&end_date=2024-01-01",
         "customer=bob",

@@ -11,7 +11,8 @@ from rest_framework.request import Request
 
 from shop.accounts.models import AccessToken
 from shop.accounts.throttles import CallerThrottle, SignInThrottle
-from shop.errors import ShopError
+from shop.errors import ShopError, refuses
+from shop.fields import Key, Text, read_key
 from shop.rest import (
     ListQuery,
     Order,
@@ -39,15 +40,15 @@ class WrongCredentials(ShopError):
 class TokenInput(StrictSerializer):
     """Who signs in, and what to call the token."""
 
-    username = serializers.CharField(max_length=150)
-    password = serializers.CharField(max_length=200, trim_whitespace=False)
-    name = serializers.CharField(max_length=100, allow_blank=True, default="")
+    username = Text(max_length=150)
+    password = Text(max_length=200, trim_whitespace=False)
+    name = Text(max_length=100, allow_blank=True, default="")
 
 
 class TokenOutput(serializers.Serializer[Any]):
     """A token, without its secret."""
 
-    id = serializers.CharField()
+    id = Key()
     name = serializers.CharField()
     created_at = serializers.DateTimeField()
     expires_at = serializers.DateTimeField()
@@ -56,7 +57,7 @@ class TokenOutput(serializers.Serializer[Any]):
 class NewTokenOutput(TokenOutput):
     """A token with its secret, which is shown this once."""
 
-    token = serializers.CharField()
+    token = serializers.CharField(min_length=20)
 
 
 _TOKENS = Source(
@@ -73,6 +74,7 @@ class TokenViewSet(ShopViewSet):
 
     lookup_url_kwarg = "id"
     rights: ClassVar[dict[str, str | bool | None]] = {"create": None, "list": True, "destroy": True}
+    with_query = frozenset({"list"})
 
     def get_throttles(self) -> list[Any]:
         """Sign-in tries have a limit of their own."""
@@ -80,6 +82,7 @@ class TokenViewSet(ShopViewSet):
         return [*throttles, SignInThrottle()] if self.action == "create" else throttles
 
     @extend_schema(request=TokenInput, responses={201: NewTokenOutput}, auth=[])
+    @refuses(WrongCredentials)
     def create(self, request: Request) -> HttpResponse:
         """Sign in; the answer holds the only copy of the token."""
         data = checked(TokenInput, request.data)
@@ -100,9 +103,8 @@ class TokenViewSet(ShopViewSet):
     @extend_schema(responses={204: None})
     def destroy(self, request: Request, id: str) -> HttpResponse:
         """Revoke a token, at once."""
-        if not (id.isascii() and id.isdecimal() and len(id) <= 18):
-            raise Http404
-        deleted, _rows = AccessToken.objects.filter(user=caller(request), pk=int(id)).delete()
+        mine = AccessToken.objects.filter(user=caller(request))
+        deleted, _rows = mine.filter(pk=read_key(id)).delete()
         if not deleted:
             raise Http404
         return HttpResponse(status=204)

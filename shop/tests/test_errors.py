@@ -44,6 +44,73 @@ def test_other_types_are_415(client_of, clerk):
     assert (response.status_code, response.json()["code"]) == (415, "unsupported_media_type")
 
 
+@pytest.mark.parametrize("path", ["/api/v2/products", "/api/v2/schema", "/api/v1/products"])
+def test_more_parameters_than_anybody_needs_are_400(client_of, path):
+    client = client_of(None)
+    client.raise_request_exception = False
+    response = client.get(f"{path}?{'&'.join(f'k{n}=1' for n in range(2000))}")
+    assert (response.status_code, response.json()["code"]) == (400, "invalid")
+
+
+class TestUnknownParameters:
+    """A parameter that nobody reads is refused, also where there are none."""
+
+    @pytest.mark.parametrize(
+        ("method", "path"),
+        [
+            ("get", "/api/v2/products/{product}"),
+            ("head", "/api/v2/products/{product}"),
+            ("patch", "/api/v2/products/{product}"),
+            ("delete", "/api/v2/products/{product}"),
+            ("post", "/api/v2/products"),
+            ("post", "/api/v2/products/{product}/analyze"),
+            ("get", "/api/v2/products/{product}/images"),
+            ("get", "/api/v2/categories"),
+            ("get", "/api/v2/orders/{order}"),
+            ("get", "/api/v2/orders/{order}/tracking"),
+            ("get", "/api/v2/orders/{order}/payments"),
+            ("post", "/api/v2/orders"),
+            ("post", "/api/v2/orders/{order}/cancel"),
+            ("post", "/api/v2/orders/{order}/transitions"),
+            ("get", "/api/v2/alerts"),
+            ("get", "/api/v2/alerts/rules"),
+            ("get", "/api/v2/benchmarks/results"),
+            ("post", "/api/v2/benchmarks/run"),
+            ("post", "/api/v2/auth/tokens"),
+            ("get", "/api/v2/schema"),
+        ],
+    )
+    def test_is_400(self, client_of, admin, make_product, make_order, method, path):
+        product = make_product()
+        order = make_order(admin, (product, 1))
+        url = path.format(product=product.pk, order=order.pk)
+        response = getattr(client_of(admin), method)(f"{url}?colour=red")
+        assert response.status_code == 400
+        if method != "head":
+            assert response.json()["errors"]["colour"][0]["code"] == "unknown_field"
+        product.refresh_from_db()
+        assert product.retired_at is None
+
+    def test_comes_after_the_question_who_asks(self, client_of, alice):
+        assert client_of(None).get("/api/v2/orders?colour=red").status_code == 401
+        assert client_of(alice).get("/api/v2/alerts?colour=red").status_code == 403
+
+    def test_other_methods_are_405_and_options_answers(self, client_of, admin):
+        client = client_of(admin)
+        assert client.put("/api/v2/products?colour=red").status_code == 405
+        assert client.options("/api/v2/products?colour=red").status_code == 200
+
+    def test_one_given_twice_is_refused_where_the_body_would_do_too(
+        self, client_of, admin, make_order
+    ):
+        order = make_order(admin)
+        url = f"/api/v2/orders/{order.pk}/cancel"
+        response = client_of(admin).post(f"{url}?reason=one&reason=two")
+        assert (response.status_code, list(response.json()["errors"])) == (400, ["reason"])
+        order.refresh_from_db()
+        assert order.status == "pending"
+
+
 def test_a_fault_of_ours_is_500_without_its_story(client_of, make_product, monkeypatch):
     def broken(pk):
         raise RuntimeError("the secret reason")

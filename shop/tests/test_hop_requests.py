@@ -115,6 +115,17 @@ def test_a_query_that_is_not_utf8_is_a_bad_request():
     assert call.status == 400
 
 
+def test_a_query_of_too_many_parameters_is_a_bad_request():
+    # With a charset Django looks into the query as soon as the request is made.
+    call = Call(
+        "/echo?" + "&".join(f"k{n}=1" for n in range(2000)),
+        headers=[(b"content-type", b"application/json; charset=utf-8")],
+    )
+    with hop() as app:
+        run(call.answer(app))
+    assert call.status == 400
+
+
 def _record(signal: Signal, into: list[tuple[str, Any]], name: str) -> Any:
     def receiver(sender: Any, **kwargs: Any) -> None:
         into.append((name, sender))

@@ -1,8 +1,15 @@
 """The pages a browser sees, and what goes with each answer."""
 
 import re
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 import pytest
+from django.test import Client
+from drf_spectacular.generators import SchemaGenerator
+
+from shop import views
 
 pytestmark = pytest.mark.django_db
 
@@ -43,7 +50,33 @@ def test_the_schema_is_openapi_3_1_and_covers_v2_only(client):
     assert "/api/v2/orders/{id}/transitions" in schema["paths"]
     assert all(path.startswith("/api/v2/") for path in schema["paths"])
     post = schema["paths"]["/api/v2/products"]["post"]["responses"]
-    assert "application/problem+json" in post["4XX"]["content"]
+    assert set(post) == {
+        *("201", "400", "401", "403", "408", "409", "413", "415", "422", "429", "503", "504")
+    }
+    answers = schema["components"]["responses"]
+    for status, answer in post.items():
+        if status != "201":
+            name = answer["$ref"].removeprefix("#/components/responses/")
+            assert "application/problem+json" in answers[name]["content"]
+
+
+def test_the_schema_is_made_once_though_many_ask_at_once(monkeypatch):
+    making, began = threading.Barrier(2, timeout=0.2), []
+
+    def get_schema(self, request, public):
+        began.append(1)
+        # Breaks unless another comes in meanwhile.
+        with suppress(threading.BrokenBarrierError):
+            making.wait()
+        return {}
+
+    monkeypatch.setattr(SchemaGenerator, "get_schema", get_schema)
+    views._described.cache_clear()
+    with ThreadPoolExecutor(4) as pool:
+        answers = list(pool.map(lambda _: Client().get("/api/v2/schema").content, range(4)))
+    views._described.cache_clear()
+    assert answers == [b"{}"] * 4
+    assert began == [1]
 
 
 def test_a_forgotten_password_is_reset_by_mail(client, alice, mailoutbox):

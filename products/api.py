@@ -180,7 +180,7 @@ class ProductViewSet(ShopViewSet):
     def movements(self, request: Request, id: str) -> HttpResponse:
         """The stock ledger of a product, newest first."""
         query = {**read_query(request, ListQuery), "ordering": "newest"}
-        rows = StockMovement.objects.filter(product=product_id(id))
+        rows = StockMovement.objects.filter(product=read_key(id))
         window = paginate(request, query, rows.all, _MOVEMENTS)
         if not window.rows:
             # No movement may also mean no product.

@@ -30,6 +30,7 @@ from products.categories import place_category
 from products.models import Category, Product, ProductImage, Reason, Suggestion
 from shop.accounts.groups import GROUPS
 from shop.accounts.models import AccessToken, User
+from shop.events.models import SinkOffset
 from shop.jobs.models import Job
 
 pytestmark = pytest.mark.django_db
@@ -95,6 +96,21 @@ def events(numbers: range) -> Any:
 def jobs(numbers: range) -> Any:
     for number in numbers:
         row = Job.objects.create(task="shop.prune", state="failed", error=f"failed {number}")
+    return row
+
+
+def offsets(numbers: range) -> Any:
+    now = timezone.now()
+    for number in numbers:
+        row = SinkOffset.objects.create(
+            sink="mail",
+            subject=f"order/{number}",
+            delivered=0,
+            newest=1,
+            state="dead",
+            due_at=now,
+            waiting_since=now,
+        )
     return row
 
 
@@ -248,6 +264,7 @@ SCENES: dict[str, tuple[Scene, str]] = {
     "shop.AccessToken": (tokens, "token"),
     "shop.Event": (events, ""),
     "shop.Job": (jobs, "failed"),
+    "shop.SinkOffset": (offsets, "order/1"),
     "monitoring.AlertRule": (rules, "rule"),
     "monitoring.AlertChange": (changes, ""),
     "monitoring.Channel": (channels, ""),

@@ -11,8 +11,8 @@ from orders import states
 from shop.errors import BadRequest, ShopError
 
 TEXT = (Path(__file__).resolve().parent.parent.parent / "docs" / "api.md").read_text()
-# Told in the admin alone, or by a name that is in the text.
-_NOT_OF_THE_API = {"conflict", BadRequest.code}
+# Told in the admin or by a command alone, or by a name that is in the text.
+_NOT_OF_THE_API = {"conflict", "already_done", "unusable_file", BadRequest.code}
 
 
 def every_refusal() -> dict[str, int]:

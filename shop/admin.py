@@ -3,7 +3,8 @@
 from typing import Any
 
 from django.contrib import admin, messages
-from django.contrib.auth.admin import UserAdmin
+from django.contrib.auth.admin import GroupAdmin, UserAdmin
+from django.contrib.auth.models import Group
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.translation import gettext as _
@@ -18,7 +19,55 @@ admin.site.site_header = gettext_lazy("Shop")
 admin.site.site_title = gettext_lazy("Shop")
 admin.site.index_title = gettext_lazy("Back office")
 
-admin.site.register(User, UserAdmin)
+
+@admin.register(User)
+class People(UserAdmin):
+    """Users. Only superusers make staff and touch staff: else the right to change users were all.
+
+    Whoever could set an administrator's password, or make one of themselves, would be one.
+    """
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        """Who is what is shown, and changed by superusers."""
+        fields = super().get_readonly_fields(request, obj)
+        if _is_superuser(request):
+            return fields
+        return (*fields, "is_staff", "is_superuser", "groups", "user_permissions")
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Customers by whoever has the right, staff by superusers."""
+        return super().has_change_permission(request, obj) and self._may_touch(request, obj)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Likewise."""
+        return super().has_delete_permission(request, obj) and self._may_touch(request, obj)
+
+    def _may_touch(self, request: HttpRequest, user: User | None) -> bool:
+        return user is None or _is_superuser(request) or not (user.is_staff or user.is_superuser)
+
+
+admin.site.unregister(Group)
+
+
+@admin.register(Group)
+class Groups(GroupAdmin):
+    """Groups of staff, changed by superusers: whoever may change their own group may do all."""
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        """Superusers."""
+        return _is_superuser(request)
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Superusers."""
+        return _is_superuser(request)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Superusers."""
+        return _is_superuser(request)
+
+
+def _is_superuser(request: HttpRequest) -> bool:
+    return request.user.is_active and request.user.is_superuser
 
 
 class ReadOnly(admin.ModelAdmin):

@@ -140,7 +140,7 @@ ASGI_APPLICATION = "shop.asgi.application"
 APPEND_SLASH = False
 
 INSTALLED_APPS = [
-    "django.contrib.admin",
+    "shop.apps.BackOfficeConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
@@ -307,7 +307,7 @@ AUTH_PASSWORD_VALIDATORS = [
         "CommonPasswordValidator",
         "NumericPasswordValidator",
     )
-]
+] + [{"NAME": "shop.accounts.passwords.EndTokens"}]
 # Files to look into, until a mail server is named.
 EMAIL_BACKEND = os.environ.get("EMAIL_BACKEND", "django.core.mail.backends.filebased.EmailBackend")
 EMAIL_FILE_PATH = DATA_DIR / "mail"
@@ -320,7 +320,7 @@ EMAIL_TIMEOUT = 10
 DEFAULT_FROM_EMAIL = os.environ.get("DEFAULT_FROM_EMAIL", "shop@localhost")
 
 # Requests a second and the burst above it, per caller; sign-in tries a minute
-# per address and name.
+# and mails with a reset link an hour, per address and name.
 RATE_LIMITS = _flag("RATE_LIMITS", True)
 RATE_LIMIT_USER = (_number("RATE_LIMIT_USER", 100), _number("RATE_LIMIT_USER_BURST", 300))
 RATE_LIMIT_ANONYMOUS = (
@@ -328,6 +328,7 @@ RATE_LIMIT_ANONYMOUS = (
     _number("RATE_LIMIT_ANONYMOUS_BURST", 150),
 )
 SIGN_IN_TRIES_PER_MINUTE = _number("SIGN_IN_TRIES_PER_MINUTE", 10)
+RESETS_PER_HOUR = _number("RESETS_PER_HOUR", 10)
 
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = PRODUCTION
 SECURE_SSL_REDIRECT = _flag("SECURE_SSL_REDIRECT", PRODUCTION)

@@ -4,6 +4,8 @@ import re
 
 import pytest
 
+from shop.jobs.queue import sweep
+
 pytestmark = pytest.mark.django_db
 
 
@@ -48,6 +50,7 @@ def test_the_schema_is_openapi_3_1_and_covers_v2_only(client):
 
 def test_a_forgotten_password_is_reset_by_mail(client, alice, mailoutbox):
     client.post("/accounts/reset", {"email": alice.email})
+    sweep()
     link = re.search(r"http://testserver(/accounts/reset/\S+)", mailoutbox[0].body).group(1)
     page = client.get(link, follow=True)
     done = client.post(

@@ -1,5 +1,6 @@
 """The catalogue in the admin. Stock is changed through its ledger and nowhere else."""
 
+import re
 from typing import Any
 
 from django import forms
@@ -350,7 +351,9 @@ class ProductAdmin(admin.ModelAdmin):
     ) -> HttpResponse:
         """Show the product with what is suggested for it."""
         extra: dict[str, Any] = {}
-        if request.user.has_perm("products.change_product") and object_id.isdecimal():
+        if request.user.has_perm("products.change_product") and re.fullmatch(
+            "[0-9]{1,18}", object_id
+        ):
             rows = Suggestion.objects.filter(product_id=object_id).select_related("decided_by")
             extra = {"suggestions": described(list(rows[:20])), "may_analyse": True}
         return super().change_view(request, object_id, form_url, {**(extra_context or {}), **extra})
@@ -410,10 +413,11 @@ class ProductAdmin(admin.ModelAdmin):
 
     def stock_page(self, request: HttpRequest, pk: int) -> HttpResponse:
         """Change one product's stock; show its ledger."""
-        product = get_object_or_404(Product, pk=pk)
-        if not self.has_view_permission(request, product):
-            raise PermissionDenied
         may_change = request.user.has_perm("products.adjust_stock")
+        may_look = request.user.has_perm("products.view_stockmovement")
+        if not (may_change or may_look):
+            raise PermissionDenied
+        product = get_object_or_404(Product, pk=pk)
         form = StockForm(request.POST or None)
         if request.method == "POST":
             if not may_change:
@@ -426,7 +430,7 @@ class ProductAdmin(admin.ModelAdmin):
             "title": product.name,
             "product": product,
             "form": form if may_change else None,
-            "movements": product.movements.select_related("actor")[:200],
+            "movements": product.movements.select_related("actor")[:200] if may_look else [],
             "opts": self.opts,
         }
         return render(request, "admin/products/product/stock.html", context)

@@ -158,7 +158,9 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
+    "shop.middleware.SecurityHeaders",
     "django.middleware.security.SecurityMiddleware",
+    "shop.middleware.RefuseNul",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.locale.LocaleMiddleware",
@@ -167,7 +169,6 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
-    "shop.headers.ContentSecurityPolicy",
 ]
 
 TEMPLATES = [
@@ -331,6 +332,13 @@ SIGN_IN_TRIES_PER_MINUTE = _number("SIGN_IN_TRIES_PER_MINUTE", 10)
 RESETS_PER_HOUR = _number("RESETS_PER_HOUR", 10)
 
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = PRODUCTION
+# Pages have the token in their forms; no script needs the cookie.
+CSRF_COOKIE_HTTPONLY = True
+if PRODUCTION:
+    # A browser takes a cookie of such a name only over TLS and from this very
+    # host, so no other host of the domain can plant one.
+    SESSION_COOKIE_NAME = "__Host-sessionid"
+    CSRF_COOKIE_NAME = "__Host-csrftoken"
 SECURE_SSL_REDIRECT = _flag("SECURE_SSL_REDIRECT", PRODUCTION)
 # Health checks come from inside, without TLS.
 SECURE_REDIRECT_EXEMPT = [r"^health(/live|/ready)?$", r"^metrics$"]

@@ -8,8 +8,10 @@ from django.core.files.storage import default_storage
 from django.http import FileResponse, Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import redirect, render
 from django.templatetags.static import static
+from django.views.decorators.http import require_safe
 
 
+@require_safe
 def front_page(request: HttpRequest) -> HttpResponse:
     """Say what runs here and where to go."""
     return render(
@@ -19,6 +21,7 @@ def front_page(request: HttpRequest) -> HttpResponse:
     )
 
 
+@require_safe
 def icon(request: HttpRequest) -> HttpResponse:
     """Send browsers to the icon, by the name that it has been collected under."""
     return redirect(static("shop/icon.svg"))
@@ -35,6 +38,7 @@ _MEDIA_TYPES = {
 _STREAMED_FROM = 2 * 1024 * 1024
 
 
+@require_safe
 def media(request: HttpRequest, name: str) -> HttpResponseBase:
     """Serve an uploaded file. In front of a busy shop a proxy should do it."""
     kind = _MEDIA_TYPES.get(PurePosixPath(name).suffix)

@@ -1,6 +1,7 @@
 """The catalogue in the admin."""
 
 import pytest
+from django.contrib.auth.models import Permission
 
 from products.models import Category, Product, StockMovement
 
@@ -139,6 +140,26 @@ def test_who_has_no_right_changes_no_stock(client, alice, make_product):
     assert client.post(url, {"change": "1", "reason": "received"}).status_code == 403
     product.refresh_from_db()
     assert product.stock_quantity == 5
+
+
+def test_the_ledger_and_its_pen_are_two_rights(client, alice, make_product):
+    product = make_product(stock=5)
+    alice.is_staff = True
+    alice.save(update_fields=["is_staff"])
+    client.force_login(alice)
+    url = f"/admin/products/product/{product.pk}/stock/"
+    note = {"change": "1", "reason": "received", "note": "from the cellar"}
+    for right, sees, writes in (
+        ("view_product", 403, 403),
+        ("view_stockmovement", 200, 403),
+        ("adjust_stock", 200, 302),
+    ):
+        alice.user_permissions.set(Permission.objects.filter(codename=right))
+        assert client.get(url).status_code == sees
+        assert client.post(url, note).status_code == writes
+    product.refresh_from_db()
+    assert product.stock_quantity == 6
+    assert "from the cellar" not in client.get(url).content.decode()
 
 
 def test_the_ledger_is_only_read(client, admin, make_product):

@@ -3,6 +3,7 @@
 from typing import Any, ClassVar
 from uuid import UUID
 
+from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpResponse, StreamingHttpResponse
 from django.utils.translation import gettext as _
 from drf_spectacular.utils import extend_schema
@@ -104,7 +105,7 @@ class OrderViewSet(ShopViewSet):
     def cancel(self, request: Request, id: str) -> HttpResponse:
         """Cancel an order that has not been shipped; its stock returns."""
         data = checked(CancelInput, query_and_body(request))
-        order = self._get(request, id)
+        order = self._get(request, id, "orders.change_order")
         actions.cancel_order(order_id=order.pk, actor=caller(request), reason=data["reason"])
         return json_response(_read(order.pk))
 
@@ -129,7 +130,8 @@ class OrderViewSet(ShopViewSet):
     @action(detail=True, methods=["get"])
     def payments(self, request: Request, id: str) -> HttpResponse:
         """An order's payments and refunds."""
-        return json_response({"results": reading.read_payments(self._get(request, id))})
+        order = self._get(request, id, "orders.view_payment")
+        return json_response({"results": reading.read_payments(order)})
 
     @extend_schema(request=PaymentInput, responses={201: OrderOutput}, parameters=[IDEMPOTENCY_KEY])
     @payments.mapping.post
@@ -160,7 +162,8 @@ class OrderViewSet(ShopViewSet):
     @action(detail=True, methods=["get"])
     def returns(self, request: Request, id: str) -> HttpResponse:
         """What came back of an order."""
-        return json_response({"results": reading.read_returns(self._get(request, id))})
+        order = self._get(request, id, "orders.view_return")
+        return json_response({"results": reading.read_returns(order)})
 
     @extend_schema(request=ReturnInput, responses={201: ReturnOutput}, parameters=[IDEMPOTENCY_KEY])
     @returns.mapping.post
@@ -219,10 +222,17 @@ class OrderViewSet(ShopViewSet):
         except ValueError:
             raise Http404 from None
 
-    def _get(self, request: Request, id: str) -> Order:
+    def _get(self, request: Request, id: str, right: str = "") -> Order:
+        """Return one order that the caller may see.
+
+        With `right`, whose it is not needs that one besides seeing it.
+        """
         order = self._visible(request, id).first()
         if order is None:
             raise Http404
+        user = caller(request)
+        if right and order.customer_id != user.pk and not user.has_perm(right):
+            raise PermissionDenied
         return order
 
 

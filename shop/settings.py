@@ -346,6 +346,7 @@ SECURE_HSTS_SECONDS = _number("SECURE_HSTS_SECONDS", 31536000 if PRODUCTION else
 SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = PRODUCTION
 X_FRAME_OPTIONS = "DENY"
 CSRF_FAILURE_VIEW = "shop.errors.csrf_failure"
+DEFAULT_EXCEPTION_REPORTER_FILTER = "shop.errors.WithoutAddresses"
 
 # --- Language, time, files -------------------------------------------------
 
@@ -450,6 +451,9 @@ LOGGING = {
         # Anybody can send any Host header, and is told 400.
         "django.security.DisallowedHost": {"level": "CRITICAL"},
         "daphne": {"level": "WARNING"},
+        # They log each address that they call, and a webhook's may be its key.
+        "httpx": {"level": "WARNING"},
+        "httpcore": {"level": "WARNING"},
         "celery.beat": {"level": "WARNING"},
         "celery.app.trace": {"level": "WARNING"},
         "celery.worker": {"level": "WARNING"},

@@ -60,12 +60,18 @@ def quick_passwords(settings: Any) -> None:
 
 
 @pytest.fixture(autouse=True)
+def quick_files(settings: Any) -> None:
+    """Each test client would read all static files; look for the ones that are asked for."""
+    settings.WHITENOISE_AUTOREFRESH = True
+
+
+@pytest.fixture(autouse=True)
 def own_media(settings: Any, tmp_path: Any) -> None:
     """Uploads of tests go nowhere else."""
     settings.MEDIA_ROOT = tmp_path / "media"
 
 
-def _person(name: str, *groups: str, **fields: Any) -> User:
+def person(name: str, *groups: str, **fields: Any) -> User:
     user = User.objects.create_user(name, f"{name}@example.com", "secret", **fields)
     user.groups.set(Group.objects.filter(name__in=groups))
     return user
@@ -74,19 +80,19 @@ def _person(name: str, *groups: str, **fields: Any) -> User:
 @pytest.fixture
 def alice(db: None) -> User:
     """A customer."""
-    return _person("alice")
+    return person("alice")
 
 
 @pytest.fixture
 def bob(db: None) -> User:
     """Another customer."""
-    return _person("bob")
+    return person("bob")
 
 
 @pytest.fixture
 def clerk(db: None) -> User:
     """Catalogue and order desk."""
-    return _person("clerk", "Catalogue", "Order desk", is_staff=True)
+    return person("clerk", "Catalogue", "Order desk", is_staff=True)
 
 
 @pytest.fixture

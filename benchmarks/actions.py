@@ -16,6 +16,7 @@ from benchmarks.stats import compare
 from shop.accounts.models import User
 from shop.errors import ShopError
 from shop.jobs.queue import enqueue
+from shop.redact import redact
 
 # A run that has said nothing for so long has lost its worker. Filling a
 # database is the longest that it is silent.
@@ -113,7 +114,7 @@ def execute(run_id: UUID, *, say: Any = None) -> str:
     except Cancelled:
         ended = {"state": State.CANCELLED}
     except BaseException as error:
-        ended = {"state": State.FAILED, "error": f"{type(error).__name__}: {error}"[:8000]}
+        ended = {"state": State.FAILED, "error": redact(f"{type(error).__name__}: {error}")[:8000]}
         raise
     finally:
         mine.update(**ended, phase="", progress=1, finished_at=timezone.now())

@@ -5,11 +5,13 @@ from django.contrib.auth.decorators import login_required, permission_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.utils.translation import gettext as _
+from django.views.decorators.http import require_safe
 
 from benchmarks.models import BenchmarkRun
 from benchmarks.scenarios import SCENARIOS
 
 
+@require_safe
 @login_required
 @permission_required("benchmarks.view_benchmarkrun", raise_exception=True)
 def dashboard(request: HttpRequest) -> HttpResponse:

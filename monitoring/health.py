@@ -14,14 +14,18 @@ from django.db import Error, connection
 from django.db.migrations.executor import MigrationExecutor
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
+from django.views.decorators.http import require_safe
 from kombu import Connection
 
 from monitoring import series, system
+from shop.middleware import BEFORE_DJANGO
 
 # Seconds without a sample, seconds that a job or an event may be overdue, percent of the disk.
 _SILENCE = 60
 _LAG = 300
 _FULL = 95
+# What proxies write, one or the other.
+_FORWARDED = ("X-Forwarded-For", "Forwarded", "X-Real-IP", "Via")
 _LIVE_BODY = orjson.dumps({"status": "ok"})
 _migrated = False
 
@@ -45,7 +49,7 @@ class Live:
                 "headers": [
                     (b"content-type", b"application/json"),
                     (b"content-length", str(len(_LIVE_BODY)).encode()),
-                    (b"cache-control", b"no-store"),
+                    *BEFORE_DJANGO,
                 ],
             }
         )
@@ -56,7 +60,7 @@ def may_read(request: HttpRequest) -> bool:
     """Whether the request comes from METRICS_NETWORKS."""
     # A forwarded request whose proxy we were not told of has the proxy's
     # address, which proves nothing.
-    if not settings.TRUSTED_PROXIES and request.headers.get("X-Forwarded-For"):
+    if not settings.TRUSTED_PROXIES and any(name in request.headers for name in _FORWARDED):
         return False
     try:
         address = ip_address(request.META.get("REMOTE_ADDR", ""))
@@ -159,6 +163,7 @@ def _answer(ready: bool, body: dict[str, Any]) -> HttpResponse:
     )
 
 
+@require_safe
 def health(request: HttpRequest) -> HttpResponse:
     """How all parts are; what each says only for METRICS_NETWORKS and staff.
 
@@ -174,6 +179,7 @@ def health(request: HttpRequest) -> HttpResponse:
     return _answer(ready, body)
 
 
+@require_safe
 def ready(request: HttpRequest) -> HttpResponse:
     """Whether requests may be sent here."""
     needed = _run(_NEEDED)
@@ -181,6 +187,7 @@ def ready(request: HttpRequest) -> HttpResponse:
     return _answer(ready, {"status": "ok" if ready else "unavailable"})
 
 
+@require_safe
 def live(request: HttpRequest) -> HttpResponse:
     """The same as `Live`, for whoever reaches Django without shop/asgi.py."""
     return HttpResponse(_LIVE_BODY, content_type="application/json")

@@ -7,9 +7,11 @@ from typing import Any
 import orjson
 
 from shop.context import correlation_id
+from shop.redact import REMOVED, redact
 
-# What every LogRecord has; anything else was passed as `extra`.
-_STANDARD = set(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+# What every LogRecord has, and the request that Django's own loggers add; anything else
+# was passed as `extra`.
+_STANDARD = set(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "request"}
 # The fields of every request's line.
 _PLAIN = frozenset({"method", "route", "status", "user_id", "duration_ms"})
 _SECRET = ("password", "token", "secret", "authorization", "cookie", "session")
@@ -25,7 +27,7 @@ class JSONFormatter(logging.Formatter):
             "timestamp": datetime.fromtimestamp(record.created, UTC),
             "level": record.levelname,
             "logger": record.name,
-            "message": record.getMessage(),
+            "message": redact(_message(record)),
             "correlation_id": correlation_id.get() or None,
             "user_id": None,
             "duration_ms": None,
@@ -33,7 +35,19 @@ class JSONFormatter(logging.Formatter):
         # A set difference: most lines have few fields of their own.
         for name in fields.keys() - _STANDARD:
             secret = name not in _PLAIN and any(word in name.lower() for word in _SECRET)
-            line[name] = "[removed]" if secret else fields[name]
+            value = fields[name]
+            line[name] = REMOVED if secret else redact(value) if type(value) is str else value
         if record.exc_info:
-            line["exception"] = self.formatException(record.exc_info)
+            line["exception"] = redact(self.formatException(record.exc_info))
         return orjson.dumps(line, default=str).decode()
+
+
+def _message(record: logging.LogRecord) -> str:
+    """Return the message, with the route where Django names the path: a path may be a secret."""
+    text = record.getMessage()
+    request = record.__dict__.get("request")
+    path = getattr(request, "path", "")
+    if not path or path == "/":
+        return text
+    match = getattr(request, "resolver_match", None)
+    return text.replace(path, f"/{match.route}" if match else "(unmatched)")

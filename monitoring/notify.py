@@ -5,6 +5,7 @@ sends it; so each change is told once through each channel, however many
 evaluators run, and is tried again when it fails.
 """
 
+import asyncio
 import base64
 import hashlib
 import hmac
@@ -13,7 +14,6 @@ import secrets
 import socket
 from datetime import datetime
 from typing import Any
-from urllib.parse import urlsplit
 
 import orjson
 from django.conf import settings
@@ -23,8 +23,10 @@ from django.utils.translation import gettext as _
 
 from monitoring.models import AlertChange, Channel, Delivery
 from shop.jobs.queue import MAX_ATTEMPTS, enqueue, job
+from shop.redact import redact
 
-_SECONDS = 5.0
+# For looking the name up, connecting, sending and hearing the answer.
+_SECONDS = 10.0
 _ANSWER = 500
 
 
@@ -69,7 +71,7 @@ def deliver(delivery_id: int) -> str:
         delivery.status_code, delivery.answer = _send(delivery)
         delivery.state, delivery.sent_at = Delivery.State.SENT, timezone.now()
     except Exception as error:
-        delivery.answer = f"{type(error).__name__}: {error}"[:_ANSWER]
+        delivery.answer = redact(f"{type(error).__name__}: {error}")[:_ANSWER]
         if delivery.attempts >= MAX_ATTEMPTS:
             delivery.state = Delivery.State.FAILED
         raise
@@ -151,49 +153,88 @@ def sign(secret: str, message_id: str, timestamp: int, body: bytes) -> str:
 def _post(url: str, body: bytes, headers: dict[str, str]) -> tuple[int, str]:
     """Post JSON and return status and the beginning of the answer.
 
-    Redirects are not followed: they may lead where we may not go.
+    Redirects are not followed: they may lead where we may not go. The whole takes
+    _SECONDS at most, however slowly the receiver speaks.
 
     Raises:
         Refused: the address is not allowed, or the answer is not 2xx.
         httpx.HTTPError: no answer.
+        TimeoutError: not in time.
     """
+    status, answer = asyncio.run(asyncio.wait_for(_exchange(url, body, headers), _SECONDS))
+    text = answer[:_ANSWER].decode("utf-8", "replace").replace("\0", " ")
+    if not 200 <= status < 300:
+        raise Refused(f"{status} {text}")
+    return status, text
+
+
+async def _exchange(url: str, body: bytes, headers: dict[str, str]) -> tuple[int, bytes]:
     import httpx
 
-    check_target(url)
-    with (
-        httpx.Client(timeout=_SECONDS, follow_redirects=False, trust_env=False) as client,
-        client.stream(
-            "POST", url, content=body, headers={"content-type": "application/json", **headers}
-        ) as response,
-    ):
-        answer = b""
-        for chunk in response.iter_bytes(_ANSWER):
-            answer += chunk
-            if len(answer) >= _ANSWER:
-                break
-    text = answer[:_ANSWER].decode("utf-8", "replace").replace("\0", " ")
-    if not response.is_success:
-        raise Refused(f"{response.status_code} {text}")
-    return response.status_code, text
+    try:
+        target = httpx.URL(url)
+    except httpx.InvalidURL:
+        raise Refused("Not an http(s) address.") from None
+    # The connection goes to the very address that was looked at; a name that is
+    # looked up again may have another by then. TLS asks for the name.
+    host = target.raw_host.decode("ascii")
+    address = await address_for(target.scheme, host, target.port)
+    request = httpx.Request(
+        "POST",
+        target.copy_with(host=address),
+        content=body,
+        headers={
+            "host": target.netloc.decode("ascii"),
+            "content-type": "application/json",
+            # What was packed may grow a thousandfold.
+            "accept-encoding": "identity",
+            **headers,
+        },
+        extensions={"sni_hostname": host},
+    )
+    answer = b""
+    async with httpx.AsyncClient(follow_redirects=False, trust_env=False) as client:
+        response = await client.send(request, stream=True)
+        try:
+            async for chunk in response.aiter_raw():
+                answer += chunk
+                if len(answer) >= _ANSWER:
+                    break
+        finally:
+            await response.aclose()
+    return response.status_code, answer
 
 
-def check_target(url: str) -> None:
-    """Refuse addresses inside our own network, unless the settings allow them.
-
-    Between this look at the name and the connection its address may change.
+async def address_for(scheme: str, host: str, port: int | None) -> str:
+    """Return the address to connect to; none inside our own network, unless the settings allow it.
 
     Raises:
-        Refused.
+        Refused: not http(s), no such host, or any address of it is not out in the world.
     """
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    if scheme not in ("http", "https") or not host:
         raise Refused("Not an http(s) address.")
-    if settings.ALERT_PRIVATE_TARGETS:
-        return
     try:
-        found = socket.getaddrinfo(parts.hostname, parts.port or 443, type=socket.SOCK_STREAM)
-    except OSError as error:
+        found = await asyncio.get_running_loop().getaddrinfo(
+            host, port or 443, type=socket.SOCK_STREAM
+        )
+    except (OSError, UnicodeError) as error:
         raise Refused(f"No such host: {error}") from None
-    for *_rest, address in found:
-        if not ipaddress.ip_address(address[0]).is_global:
-            raise Refused("An address inside our own network.")
+    addresses = [str(address[0]) for *_rest, address in found]
+    if not settings.ALERT_PRIVATE_TARGETS and not all(map(_is_outside, addresses)):
+        raise Refused("An address inside our own network.")
+    return addresses[0]
+
+
+# Unicast addresses of the world; what lies outside names our own network, or wraps an
+# IPv4 address of it (mapped, NAT64).
+_WORLD = ipaddress.ip_network("2000::/3")
+
+
+def _is_outside(text: str) -> bool:
+    address = ipaddress.ip_address(text)
+    if not address.is_global or address.is_multicast:
+        return False
+    if isinstance(address, ipaddress.IPv4Address):
+        return True
+    # 6to4 wraps an IPv4 address as well.
+    return address in _WORLD and address.sixtofour is None

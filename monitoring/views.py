@@ -9,6 +9,7 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
 from django.utils import timezone
 from django.utils.translation import gettext as _
+from django.views.decorators.http import require_safe
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from monitoring import alerts, multiprocess, series, system
@@ -20,15 +21,21 @@ from shop.errors import problem
 RANGES = {"15m": 15, "1h": 60, "6h": 360, "1d": 1440, "7d": 10080}
 
 
+@require_safe
 def metrics(request: HttpRequest) -> HttpResponse:
     """All series of this host's processes, for scrapers in METRICS_NETWORKS."""
     if not may_read(request):
         return problem(403, "Metrics are not for this address.")
     registry = multiprocess.registry()
     registry.register(system.Now())
-    return HttpResponse(generate_latest(registry), content_type=CONTENT_TYPE_LATEST)
+    return HttpResponse(
+        generate_latest(registry),
+        content_type=CONTENT_TYPE_LATEST,
+        headers={"Cache-Control": "no-store"},
+    )
 
 
+@require_safe
 @login_required
 @permission_required("monitoring.view_sample", raise_exception=True)
 def page(request: HttpRequest) -> HttpResponse:
@@ -61,6 +68,7 @@ def _unit(name: str) -> str:
     return metric.unit
 
 
+@require_safe
 @login_required
 @permission_required("monitoring.view_sample", raise_exception=True)
 def data(request: HttpRequest) -> HttpResponse:

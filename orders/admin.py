@@ -392,12 +392,13 @@ class OrderAdmin(LongList):
     def _back(self, pk: UUID) -> HttpResponse:
         return HttpResponseRedirect(reverse("admin:orders_order_change", args=[pk]))
 
-    def _book(
-        self, request: HttpRequest, permission: str, form: forms.Form | None, book: Any, done: str
-    ) -> None:
-        """Check the right and the form, then book; tell what came of it."""
-        if not request.user.has_perm(permission):
+    def _check(self, request: HttpRequest, permission: str) -> None:
+        """Refuse who may not book, or not even see orders; before anything is looked up."""
+        if not (request.user.has_perm(permission) and self.has_view_permission(request)):
             raise PermissionDenied
+
+    def _book(self, request: HttpRequest, form: forms.Form | None, book: Any, done: str) -> None:
+        """Check the form, then book; tell what came of it."""
         if form is not None and not form.is_valid():
             for name, errors in form.errors.items():
                 messages.error(request, f"{name}: {' '.join(map(str, errors))}")
@@ -406,7 +407,7 @@ class OrderAdmin(LongList):
             book()
         except ShopError as error:
             messages.error(request, error.detail)
-        except Payment.DoesNotExist:
+        except (Order.DoesNotExist, Payment.DoesNotExist):
             raise Http404 from None
         else:
             messages.success(request, done)
@@ -414,10 +415,10 @@ class OrderAdmin(LongList):
     @method_decorator(require_POST)
     def payment_page(self, request: HttpRequest, pk: UUID) -> HttpResponse:
         """Write down money that came in."""
+        self._check(request, "orders.add_payment")
         form = PaymentForm(request.POST)
         self._book(
             request,
-            "orders.add_payment",
             form,
             lambda: record_payment(order_id=pk, actor=request.user, **form.cleaned_data),  # type: ignore[arg-type]
             _("The payment is booked."),
@@ -427,6 +428,7 @@ class OrderAdmin(LongList):
     @method_decorator(require_POST)
     def return_page(self, request: HttpRequest, pk: UUID) -> HttpResponse:
         """Take goods back."""
+        self._check(request, "orders.add_return")
         form = ReturnForm(get_object_or_404(Order, pk=pk), request.POST)
 
         def book() -> None:
@@ -440,16 +442,16 @@ class OrderAdmin(LongList):
                 actor=request.user,  # type: ignore[arg-type]
             )
 
-        self._book(request, "orders.add_return", form, book, _("The return is booked."))
+        self._book(request, form, book, _("The return is booked."))
         return self._back(pk)
 
     @method_decorator(require_POST)
     def refund_page(self, request: HttpRequest, pk: UUID, refund: int) -> HttpResponse:
         """Write down that a refund was sent."""
+        self._check(request, "orders.change_payment")
         reference = request.POST.get("reference", "").strip()[:100]
         self._book(
             request,
-            "orders.change_payment",
             None,
             lambda: settle_refund(
                 order_id=pk,

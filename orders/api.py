@@ -1,8 +1,10 @@
 """Orders under /api/v2."""
 
+from collections.abc import Callable
 from typing import Any, ClassVar, TypeVar
 from uuid import UUID
 
+from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpResponse, StreamingHttpResponse
 from django.utils.translation import gettext as _
 from drf_spectacular.utils import extend_schema
@@ -120,7 +122,7 @@ class OrderViewSet(ShopViewSet):
     def cancel(self, request: Request, id: str) -> HttpResponse:
         """Cancel an order that has not been shipped; its stock returns."""
         data = read_query_and_body(request, CancelInput)
-        order = self._get(request, id)
+        order = self._get(request, id, "orders.change_order")
         actions.cancel_order(order_id=order.pk, actor=caller(request), reason=data["reason"])
         return json_response(_read(order.pk))
 
@@ -152,8 +154,8 @@ class OrderViewSet(ShopViewSet):
     @action(detail=True, methods=["get"])
     def payments(self, request: Request, id: str) -> HttpResponse:
         """An order's payments and refunds."""
-        rows = self._visible(request, id)
-        return json_response({"results": _found(reading.read_payments(rows))})
+        shown = self._part(request, id, "orders.view_payment", reading.read_payments)
+        return json_response({"results": shown})
 
     @extend_schema(request=PaymentInput, responses={201: OrderOutput}, parameters=[IDEMPOTENCY_KEY])
     @payments.mapping.post
@@ -186,8 +188,8 @@ class OrderViewSet(ShopViewSet):
     @action(detail=True, methods=["get"])
     def returns(self, request: Request, id: str) -> HttpResponse:
         """What came back of an order."""
-        rows = self._visible(request, id)
-        return json_response({"results": _found(reading.read_returns(rows))})
+        shown = self._part(request, id, "orders.view_return", reading.read_returns)
+        return json_response({"results": shown})
 
     @extend_schema(request=ReturnInput, responses={201: ReturnOutput}, parameters=[IDEMPOTENCY_KEY])
     @returns.mapping.post
@@ -250,11 +252,31 @@ class OrderViewSet(ShopViewSet):
         except ValueError:
             raise Http404 from None
 
-    def _get(self, request: Request, id: str) -> Order:
+    def _get(self, request: Request, id: str, right: str = "") -> Order:
+        """Return one order that the caller may see.
+
+        With `right`, whose it is not needs that one besides seeing it.
+        """
         order = self._visible(request, id).first()
         if order is None:
             raise Http404
+        user = caller(request)
+        if right and order.customer_id != user.pk and not user.has_perm(right):
+            raise PermissionDenied
         return order
+
+    def _part(
+        self, request: Request, id: str, right: str, read: Callable[[OrderQuerySet], T | None]
+    ) -> T:
+        """Return what `read` makes of one order; rights as for `_get`, without reading it first."""
+        rows, user = self._visible(request, id), caller(request)
+        # Of a customer only their own are visible.
+        if not user.is_staff or user.has_perm(right):
+            return _found(read(rows))
+        shown = read(rows.filter(customer=user))
+        if shown is None and rows.exists():
+            raise PermissionDenied
+        return _found(shown)
 
 
 def _found(shown: T | None) -> T:

@@ -6,6 +6,7 @@ from django.conf import settings
 from django.contrib.auth.decorators import login_required
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
+from django.views.decorators.http import require_safe
 
 from orders.models import Order
 from orders.reading import EVENT_NAMES, event_name
@@ -17,6 +18,7 @@ from shop.events.models import Event
 _WAY = [status for status in Status if status is not Status.CANCELLED]
 
 
+@require_safe
 @login_required
 def track(request: HttpRequest, id: UUID) -> HttpResponse:
     """Show an order's way to whoever may see it; live by static/orders/track.js."""

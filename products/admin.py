@@ -414,7 +414,9 @@ class ProductAdmin(LongList):
     ) -> HttpResponse:
         """Show the product with what is suggested for it."""
         extra: dict[str, Any] = {}
-        if request.user.has_perm("products.change_product") and object_id.isdecimal():
+        if request.user.has_perm("products.change_product") and re.fullmatch(
+            "[0-9]{1,18}", object_id
+        ):
             rows = Suggestion.objects.filter(product_id=object_id).select_related("decided_by")
             extra = {"suggestions": described(list(rows[:20])), "may_analyse": True}
         return super().change_view(request, object_id, form_url, {**(extra_context or {}), **extra})
@@ -474,10 +476,11 @@ class ProductAdmin(LongList):
 
     def stock_page(self, request: HttpRequest, pk: int) -> HttpResponse:
         """Change one product's stock; show its ledger."""
-        product = get_object_or_404(Product, pk=pk)
-        if not self.has_view_permission(request, product):
-            raise PermissionDenied
         may_change = request.user.has_perm("products.adjust_stock")
+        may_look = request.user.has_perm("products.view_stockmovement")
+        if not (may_change or may_look):
+            raise PermissionDenied
+        product = get_object_or_404(Product, pk=pk)
         form = OneStockForm(request.POST or None)
         if request.method == "POST":
             if not may_change:
@@ -491,7 +494,8 @@ class ProductAdmin(LongList):
             "product": product,
             "form": form if may_change else None,
             "opts": self.opts,
-            **_ledger(product, request.GET.get("before", "")),
+            "may_look": may_look,
+            **(_ledger(product, request.GET.get("before", "")) if may_look else {}),
         }
         return render(request, "admin/products/product/stock.html", context)
 

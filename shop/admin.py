@@ -6,7 +6,8 @@ from typing import Any
 from uuid import UUID
 
 from django.contrib import admin, messages
-from django.contrib.auth.admin import UserAdmin
+from django.contrib.auth.admin import GroupAdmin, UserAdmin
+from django.contrib.auth.models import Group
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
@@ -28,7 +29,10 @@ admin.site.index_title = gettext_lazy("Back office")
 
 @admin.register(User)
 class PeopleAdmin(LongList, UserAdmin):
-    """Customers and staff."""
+    """Customers and staff. Only superusers make staff and touch staff.
+
+    Whoever could set an administrator's password, or make one of themselves, would be one.
+    """
 
     search_help_text = gettext_lazy(
         "The beginning of the user name or e-mail; where nobody has it, any part of a name."
@@ -51,6 +55,48 @@ class PeopleAdmin(LongList, UserAdmin):
             if found.exists()
             else super().get_search_results(request, queryset, search_term)
         )
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        """Who is what is shown, and changed by superusers."""
+        fields = super().get_readonly_fields(request, obj)
+        if _is_superuser(request):
+            return fields
+        return (*fields, "is_staff", "is_superuser", "groups", "user_permissions")
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Customers by whoever has the right, staff by superusers."""
+        return super().has_change_permission(request, obj) and self._may_touch(request, obj)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Likewise."""
+        return super().has_delete_permission(request, obj) and self._may_touch(request, obj)
+
+    def _may_touch(self, request: HttpRequest, user: User | None) -> bool:
+        return user is None or _is_superuser(request) or not (user.is_staff or user.is_superuser)
+
+
+admin.site.unregister(Group)
+
+
+@admin.register(Group)
+class Groups(GroupAdmin):
+    """Groups of staff, changed by superusers: whoever may change their own group may do all."""
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        """Superusers."""
+        return _is_superuser(request)
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Superusers."""
+        return _is_superuser(request)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Superusers."""
+        return _is_superuser(request)
+
+
+def _is_superuser(request: HttpRequest) -> bool:
+    return request.user.is_active and request.user.is_superuser
 
 
 class ReadOnly(LongList):

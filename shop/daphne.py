@@ -153,11 +153,15 @@ class Server(daphne.server.Server):
     """Waits for room after each chunk, and ends in good order."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        limits = {
+        ours = {
             "websocket_max_message_size": _SOCKET_INPUT,
             "websocket_max_frame_size": _SOCKET_INPUT,
+            # Whoever asks need not know what serves them.
+            "server_name": "",
+            # Its access log would have paths and queries; ours has neither.
+            "action_logger": None,
         }
-        super().__init__(*args, **{**kwargs, **limits})
+        super().__init__(*args, **{**kwargs, **ours})
         self._ports: list[Any] = []
 
     def listen_success(self, port: Any) -> None:

@@ -1,8 +1,9 @@
 """Errors of the shop, and the one place that turns any error into problem+json (RFC 9457)."""
 
 import logging
+import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
 import orjson
@@ -13,6 +14,7 @@ from django.db import InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.utils.translation import gettext as _
+from django.views.debug import SafeExceptionReporterFilter
 from rest_framework import exceptions
 
 from shop.context import correlation_id
@@ -215,6 +217,18 @@ def _away() -> HttpResponse:
     )
 
 
+def invalid(texts: Mapping[str, Iterable[str]]) -> HttpResponse:
+    """Return a 400 with what is wrong, by field."""
+    return problem(
+        400,
+        _("The request has errors; see `errors`."),
+        errors={
+            name: [{"code": "invalid", "detail": text} for text in each]
+            for name, each in texts.items()
+        },
+    )
+
+
 def problem_for(error: BaseException) -> HttpResponse | None:
     """Return the response for an expected error, None for one that is a fault of ours."""
     if isinstance(error, ShopError):
@@ -235,18 +249,10 @@ def problem_for(error: BaseException) -> HttpResponse | None:
     if isinstance(error, RequestDataTooBig):
         return problem(413, _("The request body is too large."))
     if isinstance(error, SuspiciousOperation):
+        # Too many fields or files, say.
         return problem(400, _("The request can't be understood."))
     if isinstance(error, DjangoValidationError):
-        return problem(
-            400,
-            _("The request has errors; see `errors`."),
-            errors={
-                name: [{"code": "invalid", "detail": text} for text in texts]
-                for name, texts in (
-                    error.message_dict if hasattr(error, "error_dict") else {"": error.messages}
-                ).items()
-            },
-        )
+        return invalid(error.message_dict if hasattr(error, "error_dict") else {"": error.messages})
     if _database_is_away(error):
         return _away()
     return None
@@ -269,12 +275,13 @@ def handle_exception(error: Exception, context: dict[str, Any]) -> HttpResponse:
     return response
 
 
-def _is_api(request: HttpRequest) -> bool:
+def is_api(request: HttpRequest) -> bool:
+    """Whether it asks for something under /api, where every error is a problem."""
     return request.path == "/api" or request.path.startswith("/api/")
 
 
 def _page(request: HttpRequest, status_code: int, detail: str) -> HttpResponse:
-    if _is_api(request):
+    if is_api(request):
         return problem(status_code, detail)
     return render(
         request,
@@ -303,7 +310,7 @@ def server_error(request: HttpRequest) -> HttpResponse:
     """handler500. Touches neither session nor database: either may be the cause."""
     # Django calls it while it handles the error.
     away = _database_is_away(sys.exc_info()[1])
-    if _is_api(request):
+    if is_api(request):
         return _away() if away else problem(500, _("Something went wrong on our side."))
     status_code = 503 if away else 500
     detail = (
@@ -322,3 +329,14 @@ def server_error(request: HttpRequest) -> HttpResponse:
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
     """CSRF_FAILURE_VIEW."""
     return _page(request, 403, _("The form has expired or came from elsewhere: load it again."))
+
+
+class WithoutAddresses(SafeExceptionReporterFilter):
+    """DEFAULT_EXCEPTION_REPORTER_FILTER: what DEBUG's pages leave out of the settings.
+
+    Django's hides what is named like a password; ours stand in the addresses of servers.
+    """
+
+    hidden_settings = re.compile(
+        SafeExceptionReporterFilter.hidden_settings.pattern + "|URL|LOCATION|HOSTS", re.I
+    )

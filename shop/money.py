@@ -1,7 +1,7 @@
 """Money: integer minor units in the database, `Decimal` in code, a number on the wire."""
 
 import re
-from decimal import Decimal, InvalidOperation
+from decimal import Context, Decimal, Inexact, InvalidOperation
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -51,6 +51,8 @@ _EXPONENTS = {
 # Sums of many amounts stay below 2**53 too, so that every JSON reader keeps them.
 MAX_MINOR = 10**12
 
+# The usual one would round 1E-999999999, and the thirtieth decimal, to something exact.
+_EXACT = Context(prec=40, traps=[Inexact])
 _PLAIN_NUMBER = re.compile(r"-?[0-9]{1,18}(\.[0-9]{1,18})?\Z")
 
 
@@ -64,16 +66,30 @@ def to_minor(amount: Decimal) -> int:
     if not amount.is_finite():
         raise ValidationError(_("Not a number."), code="invalid")
     # The size comes first: 1E+999999 must not be written out.
-    if amount.adjusted() > 15 or abs(scaled := amount.scaleb(exponent())) > MAX_MINOR:
-        raise ValidationError(_("The amount is too large."), code="max_value")
+    if amount.adjusted() > 15:
+        raise _too_large()
+    try:
+        scaled = amount.scaleb(exponent(), _EXACT)
+    except Inexact:
+        raise _too_fine() from None
+    if abs(scaled) > MAX_MINOR:
+        raise _too_large()
     minor = int(scaled)
     if minor != scaled:
-        raise ValidationError(
-            _("%(currency)s has %(decimals)s decimals."),
-            code="max_decimal_places",
-            params={"currency": settings.CURRENCY, "decimals": exponent()},
-        )
+        raise _too_fine()
     return minor
+
+
+def _too_large() -> ValidationError:
+    return ValidationError(_("The amount is too large."), code="max_value")
+
+
+def _too_fine() -> ValidationError:
+    return ValidationError(
+        _("%(currency)s has %(decimals)s decimals."),
+        code="max_decimal_places",
+        params={"currency": settings.CURRENCY, "decimals": exponent()},
+    )
 
 
 def from_minor(minor: int) -> Decimal:

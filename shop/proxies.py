@@ -33,5 +33,13 @@ class TrustedProxies:
                         scheme = "wss" if secure else "ws"
                     scope["scheme"] = scheme
             if len(forwarded) >= self.count:
-                scope["client"] = [forwarded[-self.count].strip(), 0]
+                scope["client"] = [_without_port(forwarded[-self.count].strip()), 0]
         await self.app(scope, receive, send)
+
+
+def _without_port(entry: str) -> str:
+    """Return the address; some proxies write `192.0.2.1:4711` and `[2001:db8::1]:4711`."""
+    if entry.startswith("["):
+        return entry[1:].partition("]")[0]
+    host, colon, rest = entry.partition(":")
+    return host if colon and ":" not in rest else entry

@@ -17,6 +17,7 @@ from urllib.parse import urlencode
 from uuid import UUID
 
 import orjson
+from django.core.exceptions import RequestDataTooBig
 from django.db import connection
 from django.db.models import (
     BooleanField,
@@ -44,6 +45,9 @@ PER_PAGE = 20
 PER_PAGE_MAX = 100
 # An offset costs what it skips. Whoever goes deeper uses a cursor.
 PAGE_MAX = 10_000
+# Of a JSON body, far more than any call needs: a list of empty lists takes
+# twenty times its length in memory, and each thread may be reading one.
+JSON_MAX_BYTES = 1024 * 1024
 
 # --- JSON ------------------------------------------------------------------
 
@@ -76,6 +80,18 @@ def local(value: datetime) -> datetime:
     return value.astimezone(timezone.get_default_timezone())
 
 
+def read_json_body(stream: Any) -> bytes:
+    """Return the body that is to be parsed.
+
+    Raises:
+        RequestDataTooBig: over JSON_MAX_BYTES.
+    """
+    body: bytes = stream.read(JSON_MAX_BYTES + 1)
+    if len(body) > JSON_MAX_BYTES:
+        raise RequestDataTooBig(f"over {JSON_MAX_BYTES} bytes of JSON")
+    return body
+
+
 def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
 
@@ -96,9 +112,10 @@ class JSONParser(BaseParser):
         Raises:
             ParseError: not UTF-8, not JSON, NaN or Infinity, nested too deep,
                 or a NUL or lone surrogate that no database would store.
+            RequestDataTooBig: over JSON_MAX_BYTES.
         """
         try:
-            text = stream.read().decode("utf-8")
+            text = read_json_body(stream).decode("utf-8")
             data = json.loads(text, parse_float=Decimal, parse_constant=_refuse_constant)
         except (ValueError, InvalidOperation) as error:
             raise ParseError(_("The body is not valid JSON: %s") % error) from error
@@ -316,7 +333,11 @@ def _decode_cursor(cursor: str, order_name: str, types: Sequence[type]) -> tuple
         name, backwards, *raw = data
         if name != order_name or backwards not in (0, 1) or len(raw) != len(types):
             raise ValueError("of another list")
-        values = [Order.read[kind](value) for kind, value in zip(types, raw, strict=True)]
+        # Of another list's cursor nothing is certain, not even the types.
+        values = [
+            Order.read[kind](value if kind is int else str(value))
+            for kind, value in zip(types, raw, strict=True)
+        ]
         for value in values:
             _refuse_unstorable(value)
             if isinstance(value, int) and abs(value) >= 2**63:

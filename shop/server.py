@@ -46,6 +46,7 @@ from django.http import FileResponse, HttpResponse, HttpResponseBase, StreamingH
 from django.urls import set_script_prefix
 
 from shop.errors import problem_bytes
+from shop.middleware import BEFORE_DJANGO
 from shop.streams import Pump, close, is_file, read_async
 from shop.threads import Threads, Turn
 
@@ -105,6 +106,7 @@ class _Refused(Exception):
         headers = [
             (b"content-type", b"application/problem+json"),
             (b"content-length", str(len(body)).encode()),
+            *BEFORE_DJANGO,
         ]
         if self.retry:
             headers.append((b"retry-after", str(self.retry).encode()))

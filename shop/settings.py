@@ -147,7 +147,7 @@ ASGI_APPLICATION = "shop.asgi.application"
 APPEND_SLASH = False
 
 INSTALLED_APPS = [
-    "django.contrib.admin",
+    "shop.apps.BackOfficeConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
@@ -165,7 +165,9 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
+    "shop.middleware.SecurityHeaders",
     "django.middleware.security.SecurityMiddleware",
+    "shop.middleware.RefuseNul",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.locale.LocaleMiddleware",
@@ -174,7 +176,6 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
-    "shop.headers.ContentSecurityPolicy",
 ]
 
 TEMPLATES = [
@@ -325,7 +326,7 @@ AUTH_PASSWORD_VALIDATORS = [
         "CommonPasswordValidator",
         "NumericPasswordValidator",
     )
-]
+] + [{"NAME": "shop.accounts.passwords.EndTokens"}]
 # Files to look into, until a mail server is named.
 EMAIL_BACKEND = os.environ.get("EMAIL_BACKEND", "django.core.mail.backends.filebased.EmailBackend")
 EMAIL_FILE_PATH = DATA_DIR / "mail"
@@ -338,7 +339,7 @@ EMAIL_TIMEOUT = 10
 DEFAULT_FROM_EMAIL = os.environ.get("DEFAULT_FROM_EMAIL", "shop@localhost")
 
 # Requests a second and the burst above it, per caller; sign-in tries a minute
-# per address and name.
+# and mails with a reset link an hour, per address and name.
 RATE_LIMITS = _flag("RATE_LIMITS", True)
 RATE_LIMIT_USER = (_number("RATE_LIMIT_USER", 100), _number("RATE_LIMIT_USER_BURST", 300))
 RATE_LIMIT_ANONYMOUS = (
@@ -346,8 +347,16 @@ RATE_LIMIT_ANONYMOUS = (
     _number("RATE_LIMIT_ANONYMOUS_BURST", 150),
 )
 SIGN_IN_TRIES_PER_MINUTE = _number("SIGN_IN_TRIES_PER_MINUTE", 10)
+RESETS_PER_HOUR = _number("RESETS_PER_HOUR", 10)
 
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = PRODUCTION
+# Pages have the token in their forms; no script needs the cookie.
+CSRF_COOKIE_HTTPONLY = True
+if PRODUCTION:
+    # A browser takes a cookie of such a name only over TLS and from this very
+    # host, so no other host of the domain can plant one.
+    SESSION_COOKIE_NAME = "__Host-sessionid"
+    CSRF_COOKIE_NAME = "__Host-csrftoken"
 SECURE_SSL_REDIRECT = _flag("SECURE_SSL_REDIRECT", PRODUCTION)
 # Health checks come from inside, without TLS.
 SECURE_REDIRECT_EXEMPT = [r"^health(/live|/ready)?$", r"^metrics$"]
@@ -355,6 +364,7 @@ SECURE_HSTS_SECONDS = _number("SECURE_HSTS_SECONDS", 31536000 if PRODUCTION else
 SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = PRODUCTION
 X_FRAME_OPTIONS = "DENY"
 CSRF_FAILURE_VIEW = "shop.errors.csrf_failure"
+DEFAULT_EXCEPTION_REPORTER_FILTER = "shop.errors.WithoutAddresses"
 
 # --- Language, time, files -------------------------------------------------
 
@@ -460,6 +470,9 @@ LOGGING = {
         # Anybody can send any Host header, and is told 400.
         "django.security.DisallowedHost": {"level": "CRITICAL"},
         "daphne": {"level": "WARNING"},
+        # They log each address that they call, and a webhook's may be its key.
+        "httpx": {"level": "WARNING"},
+        "httpcore": {"level": "WARNING"},
         "celery.beat": {"level": "WARNING"},
         "celery.app.trace": {"level": "WARNING"},
         "celery.worker": {"level": "WARNING"},

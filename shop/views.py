@@ -11,6 +11,7 @@ from django.http import FileResponse, Http404, HttpRequest, HttpResponse, HttpRe
 from django.shortcuts import redirect, render
 from django.templatetags.static import static
 from django.utils.translation import get_language
+from django.views.decorators.http import require_safe
 from drf_spectacular.generators import SchemaGenerator
 from rest_framework.permissions import AllowAny
 from rest_framework.request import Request
@@ -19,6 +20,7 @@ from rest_framework.views import APIView
 from shop.rest import NoQuery, dump_json, read_query
 
 
+@require_safe
 def front_page(request: HttpRequest) -> HttpResponse:
     """Say what runs here and where to go."""
     return render(
@@ -28,6 +30,7 @@ def front_page(request: HttpRequest) -> HttpResponse:
     )
 
 
+@require_safe
 def icon(request: HttpRequest) -> HttpResponse:
     """Send browsers to the icon, by the name that it has been collected under."""
     return redirect(static("shop/icon.svg"))
@@ -72,6 +75,7 @@ _MEDIA_TYPES = {
 _STREAMED_FROM = 2 * 1024 * 1024
 
 
+@require_safe
 def media(request: HttpRequest, name: str) -> HttpResponseBase:
     """Serve an uploaded file. In front of a busy shop a proxy should do it."""
     kind = _MEDIA_TYPES.get(PurePosixPath(name).suffix)

@@ -6,9 +6,11 @@ before DRF's views are.
 
 from typing import Any, ClassVar
 
+from rest_framework.exceptions import APIException
 from rest_framework.negotiation import BaseContentNegotiation
 from rest_framework.request import Request
 from rest_framework.utils.mediatypes import media_type_matches
+from rest_framework.views import APIView
 from rest_framework.viewsets import ViewSet
 
 from shop.accounts.models import User
@@ -39,7 +41,27 @@ class OnlyJSON(BaseContentNegotiation):
         return renderers[0], renderers[0].media_type
 
 
-class ShopViewSet(ViewSet):
+class LimitedFirst(APIView):
+    """Counts a request against its caller's rate limit before anything can refuse it.
+
+    The framework checks rights first, so that whoever is refused, or guesses
+    at tokens, would never be limited.
+    """
+
+    def perform_authentication(self, request: Request) -> None:
+        """See who it is; who is nobody counts by address."""
+        try:
+            super().perform_authentication(request)
+        except APIException:
+            super().check_throttles(request)
+            raise
+        super().check_throttles(request)
+
+    def check_throttles(self, request: Request) -> None:
+        """Done already."""
+
+
+class ShopViewSet(LimitedFirst, ViewSet):
     """Rights by action, and RateLimit headers.
 
     `rights` maps an action to a model permission, to True for anybody who is

@@ -101,6 +101,16 @@ def test_metrics_are_for_known_networks(client, address, forwarded, status):
     assert client.get("/metrics", REMOTE_ADDR=address, headers=headers).status_code == status
 
 
+@pytest.mark.parametrize("name", ["Forwarded", "X-Real-IP", "Via", "X-Forwarded-For"])
+def test_a_proxy_that_we_were_not_told_of_proves_nothing(client, settings, name):
+    headers = {name: "127.0.0.1"}
+    assert client.get("/metrics", headers=headers).status_code == 403
+    assert "checks" not in client.get("/health", headers=headers).json()
+    # shop/proxies.py has seen through those that we were told of.
+    settings.TRUSTED_PROXIES = 1
+    assert client.get("/metrics", headers=headers).status_code == 200
+
+
 def test_the_page_has_what_the_catalogue_names(client, client_of, alice, make_product, make_order):
     order = make_order(alice)
     client_of(alice).get(f"/api/v2/products/{order.items.get().product_id}")

@@ -1,6 +1,7 @@
 """Live updates: who is let in, what comes, in which order, and what is missed is made up for."""
 
 import asyncio
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import timedelta
@@ -10,6 +11,8 @@ import pytest
 from channels.routing import URLRouter
 from channels.testing import WebsocketCommunicator
 from django.conf import settings as django_settings
+from django.contrib.auth.models import Group
+from django.contrib.sessions.models import Session
 from django.db import connections
 from django.test import Client
 from django.utils import timezone
@@ -19,7 +22,7 @@ from orders.actions import move_order
 from orders.models import Order
 from orders.states import Status
 from orders.urls import websocket_urlpatterns
-from shop.accounts.models import AccessToken
+from shop.accounts.models import AccessToken, User
 from shop.events import follow, wake
 from shop.events.follow import Follower
 from shop.events.models import Event
@@ -35,8 +38,14 @@ class Shop:
 
     def __init__(self) -> None:
         self.pool = ThreadPoolExecutor(2)
+        self.both = threading.Barrier(2)
         self.follower = Follower(self.call)
         self.queries = 0
+
+    def close(self) -> None:
+        """Close one thread's connections; each of the two must come by."""
+        self.both.wait(10)
+        connections.close_all()
 
     async def call(self, work: Any) -> Any:
         self.queries += 1
@@ -88,8 +97,7 @@ def live():
                     return await story(shop)
             finally:
                 shop.follower.stop()
-                await asyncio.get_running_loop().run_in_executor(shop.pool, connections.close_all)
-                await asyncio.get_running_loop().run_in_executor(shop.pool, connections.close_all)
+                await asyncio.gather(*(shop.do(shop.close) for _ in range(2)))
                 shop.pool.shutdown()
 
         return asyncio.run(main())
@@ -305,6 +313,71 @@ def test_who_is_let_in(live, alice, bob, clerk, make_order, settings):
     assert consumers.open_sockets() == 0
 
 
+def test_every_wrong_person(live, alice, clerk, make_order):
+    order = make_order(alice)
+    tokens = {name: AccessToken.issue(alice) for name in ("revoked", "expired", "good")}
+    tokens["revoked"][0].delete()
+    AccessToken.objects.filter(pk=tokens["expired"][0].pk).update(expires_at=timezone.now())
+    off = User.objects.create_user("off", password="secret", is_superuser=True, is_staff=True)
+    off_token, off_session = bearer(off), session(off)
+    User.objects.filter(pk=off.pk).update(is_active=False)
+    ended = session(clerk)
+    clerk.set_password("another")
+    clerk.save()
+    others = {}
+    for name, groups in (("porter", []), ("catalogue", ["Catalogue"]), ("ops", ["Operations"])):
+        others[name] = User.objects.create_user(name, is_staff=True)
+        others[name].groups.set(Group.objects.filter(name__in=groups))
+    good = tokens["good"][1]
+    wrong = [
+        ("anonymous", [], ()),
+        ("revoked", [("authorization", f"Bearer {tokens['revoked'][1]}")], ()),
+        ("expired", [("authorization", f"Bearer {tokens['expired'][1]}")], ()),
+        ("forged", [("authorization", f"Bearer {good[:-1]}")], ()),
+        ("the digest", [("authorization", f"Bearer {tokens['good'][0].digest}")], ()),
+        ("another scheme", [("authorization", f"Basic {good}")], ()),
+        ("nothing", [("authorization", "Bearer")], ()),
+        ("not ASCII", [("authorization", "Bearer \u00e9")], ()),
+        ("switched off", [off_token], ()),
+        ("switched off, by session", [off_session, ORIGIN], ()),
+        ("of an old password", [ended, ORIGIN], ()),
+        ("no session", [("cookie", "sessionid=forged"), ORIGIN], ()),
+        ("no such protocol", [ORIGIN], ("token", good)),
+        ("no origin", [], ("bearer", "shop_forged")),
+        ("a broken origin", [session(alice), ("origin", "http://[")], ()),
+        ("nowhere", [session(alice), ("origin", "null")], ()),
+        *((name, [bearer(user)], ()) for name, user in others.items()),
+    ]
+
+    async def story(shop):
+        told = []
+        for name, headers, protocols in wrong:
+            if not await refused(shop.socket(order.pk, *headers, protocols=protocols)):
+                told.append(name)
+        # The scene is right: alice is let in.
+        held = shop.socket(order.pk, ORIGIN, protocols=("bearer", good))
+        await opened(held)
+        await held.disconnect()
+        return told
+
+    assert live(story) == []
+
+
+@pytest.mark.parametrize(("page", "let_in"), [("https", True), ("http", False)])
+def test_over_tls_a_page_without_it_is_none_of_ours(live, alice, make_order, page, let_in):
+    order, cookie = make_order(alice), session(alice)
+
+    async def story(shop):
+        socket = shop.socket(order.pk, cookie, ("origin", f"{page}://testserver"))
+        socket.scope["scheme"] = "wss"
+        connected, _ = await socket.connect(5)
+        if connected:
+            await socket.disconnect()
+        return connected
+
+    assert live(story) is let_in
+
+
 def test_a_token_as_subprotocol_is_never_echoed(live, alice, make_order):
     order = make_order(alice)
     token = AccessToken.issue(alice)[1]
@@ -469,15 +542,29 @@ def test_a_ping_is_a_word(live, alice, make_order, monkeypatch):
     assert live(story) > 0
 
 
-def test_who_loses_the_right_is_put_out(live, alice, make_order, monkeypatch):
+@pytest.mark.parametrize("how", ["revoked", "switched off", "new password", "signed out"])
+def test_who_loses_the_right_is_put_out(live, alice, make_order, monkeypatch, how):
     monkeypatch.setattr(consumers, "_RECHECK", 0.05)
-    order, token = make_order(alice), bearer(alice)
+    order = make_order(alice)
+    by_session = how in ("new password", "signed out")
+    headers = [session(alice), ORIGIN] if by_session else [bearer(alice)]
+
+    def lose():
+        if how == "revoked":
+            AccessToken.objects.all().delete()
+        elif how == "switched off":
+            User.objects.update(is_active=False)
+        elif how == "new password":
+            alice.set_password("another")
+            alice.save()
+        else:
+            Session.objects.all().delete()
 
     async def story(shop):
-        socket = shop.socket(order.pk, token)
+        socket = shop.socket(order.pk, *headers)
         await opened(socket)
         await socket.receive_json_from(5)
-        await shop.do(AccessToken.objects.all().delete)
+        await shop.do(lose)
         told = await socket.receive_output(5)
         return told["code"]
 

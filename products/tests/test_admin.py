@@ -1,6 +1,7 @@
 """The catalogue in the admin."""
 
 import pytest
+from django.contrib.auth.models import Permission
 
 from products import admin as back_office
 from products import stock
@@ -218,6 +219,26 @@ def test_movements_of_too_many_products_are_those_of_the_best(
     page = client.get("/admin/products/stockmovement/?q=조명")
     assert [row.change for row in page.context["cl"].result_list] == [-2, 9]
     assert "More match" in page.content.decode()
+
+
+def test_the_ledger_and_its_pen_are_two_rights(client, alice, make_product):
+    product = make_product(stock=5)
+    alice.is_staff = True
+    alice.save(update_fields=["is_staff"])
+    client.force_login(alice)
+    url = f"/admin/products/product/{product.pk}/stock/"
+    note = {"change": "1", "reason": "received", "note": "from the cellar"}
+    for right, sees, writes in (
+        ("view_product", 403, 403),
+        ("view_stockmovement", 200, 403),
+        ("adjust_stock", 200, 302),
+    ):
+        alice.user_permissions.set(Permission.objects.filter(codename=right))
+        assert client.get(url).status_code == sees
+        assert client.post(url, note).status_code == writes
+    product.refresh_from_db()
+    assert product.stock_quantity == 6
+    assert "from the cellar" not in client.get(url).content.decode()
 
 
 def test_the_ledger_is_only_read(client, admin, make_product):

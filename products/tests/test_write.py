@@ -140,3 +140,18 @@ def test_what_is_not_there_is_404(client_of, make_product, id):
     response = client_of(None).get(f"/api/v2/products/{id}")
     assert response.status_code == 404
     assert response.json()["code"] == "not_found"
+
+
+@pytest.mark.parametrize(
+    "field",
+    ["id", "stock_quantity", "sold_quantity", "retired_at", "category_source", "created_at",
+     "category_confidence", "seo", "images"],
+)  # fmt: skip
+def test_what_the_shop_decides_is_not_changed_by_a_field(client_of, clerk, make_product, field):
+    product = make_product(stock=5)
+    before = Product.objects.values().get()
+    url = f"/api/v2/products/{product.pk}"
+    answer = client_of(clerk).patch(url, {"name": "x", field: 500})
+    assert answer.status_code == 400
+    assert answer.json()["errors"][field][0]["code"] == "unknown_field"
+    assert Product.objects.values().get() == before

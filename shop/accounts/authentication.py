@@ -38,11 +38,11 @@ class BearerAuthentication(BaseAuthentication):
                 its user is switched off. One message for all of them: which
                 it was is nobody's business.
         """
-        kind, _space, secret = get_authorization_header(request).partition(b" ")
+        kind, *rest = get_authorization_header(request).split(maxsplit=1) or [b""]
         if kind.lower() != b"bearer":
             return None
         try:
-            digest = AccessToken.digest_of(secret.strip().decode("ascii"))
+            digest = AccessToken.digest_of(b"".join(rest).strip().decode("ascii"))
         except UnicodeDecodeError:
             raise AuthenticationFailed(_("The token is not valid.")) from None
         found = _lookup().fetch(connection.ops.adapt_datetimefield_value(timezone.now()), digest)

@@ -29,6 +29,7 @@ class Credentials:
     """What a handshake brought; all of it as it was sent."""
 
     host: str
+    secure: bool
     origin: str | None
     token: str | None
     by_protocol: bool
@@ -49,6 +50,7 @@ class Credentials:
         cookies = parse_cookie(headers.get(b"cookie", ""))
         return cls(
             host=headers.get(b"host", ""),
+            secure=scope.get("scheme") == "wss",
             origin=headers.get(b"origin"),
             token=token,
             by_protocol=by_protocol,
@@ -63,10 +65,14 @@ class Credentials:
             return False
         if self.origin is None:
             return self.token is not None
-        return (
-            urlsplit(self.origin).netloc == self.host
-            or self.origin in settings.CSRF_TRUSTED_ORIGINS
-        )
+        if self.origin in settings.CSRF_TRUSTED_ORIGINS:
+            return True
+        try:
+            page = urlsplit(self.origin)
+        except ValueError:
+            return False
+        # A page without TLS may be anybody's who stands in between.
+        return page.netloc == self.host and not (self.secure and page.scheme != "https")
 
     def user(self) -> User | None:
         """Return who it is, None for nobody. Asks the database."""

@@ -3,7 +3,9 @@
 import hashlib
 import threading
 import time
+import unicodedata
 from collections import OrderedDict
+from ipaddress import IPv6Address, IPv6Network
 from typing import Any
 
 from django.conf import settings
@@ -55,8 +57,20 @@ buckets = Buckets()
 
 
 def address_of(request: Request | HttpRequest) -> str:
-    """Return the client's address; shop/asgi.py has already seen through our proxies."""
-    return str(request.META.get("REMOTE_ADDR", ""))
+    """Return where the client is; shop/asgi.py has already seen through our proxies.
+
+    Of an IPv6 address the network: whoever has one address has 2**64 of them.
+    """
+    text = str(request.META.get("REMOTE_ADDR", ""))
+    if ":" not in text:
+        return text
+    try:
+        address = IPv6Address(text)
+    except ValueError:
+        return text
+    if address.ipv4_mapped:
+        return str(address.ipv4_mapped)
+    return str(IPv6Network((int(address), 64), strict=False))
 
 
 class CallerThrottle(BaseThrottle):
@@ -115,20 +129,40 @@ class SignInThrottle(BaseThrottle):
         return self._wait
 
 
-def sign_in_wait(*, address: str, username: str) -> float | None:
-    """Count one sign-in try; return the seconds to wait if there were too many, else None."""
+def sign_in_wait(*, username: str, address: str | None = None) -> float | None:
+    """Count one look at a password; return the seconds to wait if there were too many, else None.
+
+    Without an `address` it counts against the name alone.
+    """
+    # As the forms read it: nobody gets more tries by spelling a name differently.
+    name = unicodedata.normalize("NFKC", username).strip().casefold()
+    return _wait("sign-in", 60, settings.SIGN_IN_TRIES_PER_MINUTE, address=address, name=name)
+
+
+def reset_wait(*, email: str, address: str | None = None) -> float | None:
+    """Count a request for a reset link; return the seconds to wait if there were too many."""
+    name = unicodedata.normalize("NFKC", email).strip().casefold()
+    return _wait("reset", 3600, settings.RESETS_PER_HOUR, address=address, name=name)
+
+
+def _wait(what: str, seconds: int, most: int, **whose: str | None) -> float | None:
+    """Count one try against each of `whose`, until one of them has had too many.
+
+    In their order: an address that is refused already uses up nobody's name.
+    """
     if not settings.RATE_LIMITS:
         return None
-    now = time.time()
-    minute, over = divmod(now, 60)
-    refused = False
-    for kind, value in (("address", address), ("name", username.lower())):
+    period, over = divmod(time.time(), seconds)
+    for kind, value in whose.items():
+        if value is None:
+            continue
         digest = hashlib.sha256(value.encode("utf-8", "replace")).hexdigest()[:32]
-        key = f"sign-in:{kind}:{digest}:{int(minute)}"
-        cache.add(key, 0, timeout=120)
+        key = f"{what}:{kind}:{digest}:{int(period)}"
+        cache.add(key, 0, timeout=2 * seconds)
         try:
             tries = cache.incr(key)
         except ValueError:  # the cache is gone, or dropped the key between the two calls
             continue
-        refused = refused or (tries is not None and tries > settings.SIGN_IN_TRIES_PER_MINUTE)
-    return 60 - over if refused else None
+        if tries is not None and tries > most:
+            return seconds - over
+    return None

@@ -3,15 +3,15 @@
 from django.contrib.auth import views
 from django.urls import path
 
-from shop.accounts.views import SignInView
+from shop.accounts.views import ChangeView, ResetView, SignInView
 
 # The names are those of django.contrib.auth, whose mails and redirects use them.
 urlpatterns = [
     path("login", SignInView.as_view(), name="login"),
     path("logout", views.LogoutView.as_view(), name="logout"),
-    path("password", views.PasswordChangeView.as_view(), name="password_change"),
+    path("password", ChangeView.as_view(), name="password_change"),
     path("password/done", views.PasswordChangeDoneView.as_view(), name="password_change_done"),
-    path("reset", views.PasswordResetView.as_view(), name="password_reset"),
+    path("reset", ResetView.as_view(), name="password_reset"),
     path("reset/sent", views.PasswordResetDoneView.as_view(), name="password_reset_done"),
     path(
         "reset/<uidb64>/<token>",

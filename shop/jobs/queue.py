@@ -22,6 +22,7 @@ from django.utils import timezone
 from shop.context import correlation_id, sane_correlation_id
 from shop.jobs.models import Job
 from shop.prepared import insert
+from shop.redact import redact
 
 logger = logging.getLogger(__name__)
 
@@ -195,7 +196,7 @@ def _still_mine(row: Job) -> Any:
 def _failed(row: Job, error: Exception) -> bool:
     """Note a failure; returns whether the job is given up."""
     now = timezone.now()
-    text = "".join(traceback.format_exception(error))[-8000:]
+    text = redact("".join(traceback.format_exception(error)))[-8000:]
     known = _registry.get(row.task)
     give_up = known is None or row.attempts >= known.attempts
     logger.error(

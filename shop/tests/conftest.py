@@ -1,8 +1,12 @@
-"""Fixtures of the tests of the hop."""
+"""Fixtures of the shop's tests."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+from conftest import person
+from shop.tests.scene import Shop
 
 
 @pytest.fixture
@@ -12,3 +16,19 @@ def marks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder.mkdir()
     monkeypatch.setenv("HOP_MARKS", str(folder))
     return folder
+
+
+@pytest.fixture
+def shop(
+    settings: Any, make_product: Any, make_order: Any, alice: Any, bob: Any, clerk: Any,
+    admin: Any, tree: None,
+) -> Shop:  # fmt: skip
+    """A shop with somebody of each kind, and something of each kind."""
+    settings.RATE_LIMITS = False
+    return Shop(
+        make_product, make_order, alice=alice, bob=bob, clerk=clerk, admin=admin,
+        catalogue=person("catalogue", "Catalogue", is_staff=True),
+        desk=person("desk", "Order desk", is_staff=True),
+        operations=person("operations", "Operations", is_staff=True),
+        porter=person("porter", is_staff=True),
+    )  # fmt: skip

@@ -196,6 +196,9 @@ def test_a_body_over_the_limit_is_refused(server: Served, chunked: bool):
     answer.begin()
     assert answer.status == 413
     assert json.loads(answer.read())["code"] == "request_too_large"
+    assert answer.getheader("X-Content-Type-Options") == "nosniff"
+    # Granian names itself; neither tells its version.
+    assert answer.getheader("Server") in (None, "granian")
     sock.close()
     assert server.get("/echo")[0] == 200
 

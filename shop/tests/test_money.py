@@ -37,6 +37,9 @@ def test_an_amount_survives_the_database_and_the_wire(minor, currency):
         ("KRW", "1E+999999"),
         ("KRW", "NaN"),
         ("KRW", "Infinity"),
+        # Decimal's own precision would round these to what the currency has.
+        ("KRW", "1E-999999999"),
+        ("USD", "1." + "0" * 40 + "1"),
     ],
 )
 def test_what_the_currency_does_not_have_is_refused(settings, currency, amount):

@@ -10,6 +10,7 @@ from django.test import Client
 from drf_spectacular.generators import SchemaGenerator
 
 from shop import views
+from shop.jobs.queue import sweep
 
 pytestmark = pytest.mark.django_db
 
@@ -81,6 +82,7 @@ def test_the_schema_is_made_once_though_many_ask_at_once(monkeypatch):
 
 def test_a_forgotten_password_is_reset_by_mail(client, alice, mailoutbox):
     client.post("/accounts/reset", {"email": alice.email})
+    sweep()
     link = re.search(r"http://testserver(/accounts/reset/\S+)", mailoutbox[0].body).group(1)
     page = client.get(link, follow=True)
     done = client.post(

@@ -30,6 +30,10 @@ def seen(count, *headers, kind="http"):
         (1, "203.0.113.9", "203.0.113.9"),
         (1, "6.6.6.6, 203.0.113.9", "203.0.113.9"),  # the left one is the client's own claim
         (2, "203.0.113.9, 10.0.0.8", "203.0.113.9"),
+        # A port would make each connection another client.
+        (1, "203.0.113.9:4711", "203.0.113.9"),
+        (1, "[2001:db8::1]:4711", "2001:db8::1"),
+        (1, "2001:db8::1", "2001:db8::1"),
         (2, "203.0.113.9", "10.0.0.9"),  # fewer than there should be: not through our proxies
     ],
 )

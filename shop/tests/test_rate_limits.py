@@ -53,3 +53,41 @@ def test_they_can_be_switched_off(client_of, settings):
     answers = [client_of(None).get("/api/v2/products") for _ in range(3)]
     assert [answer.status_code for answer in answers] == [200] * 3
     assert not answers[0].has_header("RateLimit")
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("path", "header", "status"),
+    [
+        ("/api/v2/products", "Bearer shop_guessed", 401),
+        ("/api/v2/orders", None, 401),
+        ("/api/v1/orders", "Bearer shop_guessed", 401),
+        ("/api/v1/orders", None, 401),
+        ("/api/v1/orders/analytics/summary", None, 401),
+    ],
+)
+def test_who_is_refused_is_limited_as_well(client_of, settings, path, header, status):
+    settings.RATE_LIMIT_ANONYMOUS = (0.001, 2)
+    client = client_of(None)
+    if header:
+        client.credentials(HTTP_AUTHORIZATION=header)
+    answers = [client.get(path) for _ in range(3)]
+    assert [answer.status_code for answer in answers] == [status, status, 429]
+    assert int(answers[-1]["Retry-After"]) > 900
+
+
+@pytest.mark.django_db
+def test_who_may_not_is_limited_as_well(client_of, alice, settings):
+    settings.RATE_LIMIT_USER = (0.001, 2)
+    client = client_of(alice)
+    answers = [client.get("/api/v2/alerts").status_code for _ in range(3)]
+    assert answers == [403, 403, 429]
+
+
+@pytest.mark.django_db
+def test_a_request_takes_one_token_whatever_comes_of_it(client_of, settings):
+    settings.RATE_LIMIT_ANONYMOUS = (0.001, 5)
+    client = client_of(None)
+    assert client.get("/api/v2/orders")["RateLimit"].startswith('"default";r=4;')
+    assert client.get("/api/v2/products")["RateLimit"].startswith('"default";r=3;')
+    assert client.get("/api/v1/products")["RateLimit"].startswith('"default";r=2;')

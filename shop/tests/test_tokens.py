@@ -108,7 +108,8 @@ def test_the_sign_in_page_has_the_same_limit(alice, settings, client):
     for _ in range(2):
         client.post("/accounts/login", {"username": "alice", "password": "wrong"})
     page = client.post("/accounts/login", {"username": "alice", "password": "secret"})
-    assert page.status_code == 200
+    assert page.status_code == 429
+    assert 1 <= int(page["Retry-After"]) <= 60
     assert b"Too many tries" in page.content
     assert "_auth_user_id" not in client.session
 

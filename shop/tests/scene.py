@@ -20,7 +20,7 @@ from orders.models import Payment
 from orders.states import Status
 from products.models import Category, ProductImage, StockMovement, Suggestion
 from shop.accounts.models import AccessToken, User
-from shop.events.models import Event
+from shop.events.models import Event, SinkOffset
 from shop.jobs.models import Job
 
 
@@ -87,6 +87,15 @@ class Shop:
             "shop.accesstoken": self.rows["token"],
             "shop.event": Event.objects.first(),
             "shop.job": Job.objects.create(task="shop.prune"),
+            "shop.sinkoffset": SinkOffset.objects.create(
+                sink="mail",
+                subject=order.subject,
+                delivered=0,
+                newest=1,
+                state="dead",
+                due_at=now,
+                waiting_since=now,
+            ),
             "monitoring.alertrule": rule,
             "monitoring.alertchange": change,
             "monitoring.delivery": Delivery.objects.create(change=change, channel=channel),

@@ -1,13 +1,14 @@
 """The app that holds what every other app shares."""
 
 from django.apps import AppConfig
+from django.utils.translation import gettext_lazy as _
 
 
 class ShopConfig(AppConfig):
     """Accounts, events, jobs and idempotency."""
 
     name = "shop"
-    verbose_name = "Shop"
+    verbose_name = _("Shop")
 
     def ready(self) -> None:
         """Keep the staff groups complete after each migrate; wire jobs to Celery."""

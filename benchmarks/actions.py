@@ -9,6 +9,7 @@ from uuid import UUID
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_noop
 
 from benchmarks.models import BenchmarkRun
 from benchmarks.runner import Cancelled, Parameters, run
@@ -28,14 +29,14 @@ class BenchmarkRunning(ShopError):
     """There is a run already; `run` names it."""
 
     code = "benchmark_running"
-    title = "Benchmark running"
+    title = gettext_noop("Benchmark running")
 
 
 class NoResult(ShopError):
     """The run has no result, or not of the same steps."""
 
     code = "no_result"
-    title = "No result"
+    title = gettext_noop("No result")
 
 
 def _name(parameters: Parameters) -> str:

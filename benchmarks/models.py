@@ -7,6 +7,7 @@ from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
 
 from shop.ids import uuid7
 
@@ -50,7 +51,7 @@ class BenchmarkRun(models.Model):
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     name = models.CharField(_("name"), max_length=80, unique=True)
     benchmark_type = models.CharField(_("type"), max_length=20)
-    parameters = models.JSONField(default=dict)
+    parameters = models.JSONField(_("parameters"), default=dict)
     state = models.CharField(_("state"), max_length=9, choices=State.choices, default=State.QUEUED)
     # From 0 to 1, and what is being done.
     progress = models.FloatField(default=0)
@@ -58,14 +59,18 @@ class BenchmarkRun(models.Model):
     cancel_requested = models.BooleanField(default=False)
     # benchmarks.runner.run says what is in it.
     result = models.JSONField(null=True)
-    error = models.TextField(blank=True)
+    error = models.TextField(_("error"), blank=True)
     actor = models.ForeignKey(
-        settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+"
+        settings.AUTH_USER_MODEL,
+        null=True,
+        on_delete=models.SET_NULL,
+        related_name="+",
+        verbose_name=_("actor"),
     )
     created_at = models.DateTimeField(_("time"), default=timezone.now)
     # Written with each step of the progress: silence means that the worker is gone.
     seen_at = models.DateTimeField(default=timezone.now)
-    finished_at = models.DateTimeField(null=True)
+    finished_at = models.DateTimeField(pgettext_lazy("time", "finished"), null=True)
 
     objects = BenchmarkRunQuerySet.as_manager()
 

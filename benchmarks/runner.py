@@ -200,7 +200,7 @@ def _measure(
     seeds = count(1000 * parameters.seed)
     for block in range(-1, blocks):
         done = (number + (block + 1) / (blocks + 1)) / steps
-        say(step.name if block >= 0 else f"warming up {step.name}", 0.2 + 0.8 * done)
+        say(step.name if block >= 0 else f"{step.name}, warming up", 0.2 + 0.8 * done)
         for name in order.sample(sorted(ways), len(ways)):
             users = min(parameters.users, each)
             sources: list[Source] = [

@@ -31,6 +31,12 @@ def dashboard(request: HttpRequest) -> HttpResponse:
                 "slower": _("slower"),
                 "equivalent": _("equivalent"),
                 "inconclusive": _("inconclusive"),
+                # What a run says of itself, which is in English.
+                "preparing": _("preparing"),
+                "starting": _("starting"),
+                "checking facts": _("checking facts"),
+                "warming up": _("warming up"),
+                "The worker went away.": _("The worker went away."),
             },
         },
     )

@@ -8,6 +8,7 @@ from django.db import IntegrityError, transaction
 from django.http import Http404, HttpResponse
 from django.utils import timezone
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_noop
 from drf_spectacular.utils import extend_schema
 from rest_framework.decorators import action
 from rest_framework.exceptions import ValidationError
@@ -50,7 +51,7 @@ class NameTaken(ShopError):
     """Another rule has this name."""
 
     code = "name_taken"
-    title = "Name taken"
+    title = gettext_noop("Name taken")
 
 
 _FIELDS = (

@@ -1,12 +1,14 @@
 """The app that watches the others and imports nothing of their business."""
 
 from django.apps import AppConfig
+from django.utils.translation import gettext_lazy as _
 
 
 class MonitoringConfig(AppConfig):
     """Metrics, health and logs."""
 
     name = "monitoring"
+    verbose_name = _("Monitoring")
 
     def ready(self) -> None:
         """Register the jobs, and count how they end."""

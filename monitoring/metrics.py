@@ -8,6 +8,7 @@ series that holds it.
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from django.utils.translation import gettext_noop as _
 from prometheus_client import Counter, Gauge, Histogram
 
 Kind = Literal["counter", "gauge", "histogram"]
@@ -15,7 +16,10 @@ Kind = Literal["counter", "gauge", "histogram"]
 
 @dataclass(frozen=True)
 class Metric:
-    """One metric: `name` in alerts and pages, `series` in Prometheus."""
+    """One metric: `name` in alerts and pages, `series` in Prometheus.
+
+    `unit` and `help` are in English, as Prometheus has them; pages translate them.
+    """
 
     name: str
     series: str
@@ -45,24 +49,24 @@ def _counter(name: str, series: str, unit: str, labels: tuple[str, ...], help: s
 HTTP_REQUESTS = _counter(
     "http.request.count",
     "shop_http_requests",
-    "requests",
+    _("requests"),
     ("method", "route", "status"),
-    "Requests answered.",
+    _("Requests answered."),
 )
 HTTP_ERRORS = _counter(
     "http.request.error",
     "shop_http_request_errors",
-    "requests",
+    _("requests"),
     ("method", "route"),
-    "Requests answered with 5xx, or not at all.",
+    _("Requests answered with 5xx, or not at all."),
 )
 _declare(
     "http.request.duration",
     "shop_http_request_duration_seconds",
     "histogram",
-    "seconds",
+    _("seconds"),
     ("method", "route"),
-    "Time from a request's arrival to the end of its answer.",
+    _("Time from a request's arrival to the end of its answer."),
 )
 HTTP_DURATION = Histogram(
     "shop_http_request_duration_seconds",
@@ -73,29 +77,29 @@ HTTP_DURATION = Histogram(
 ORDER_CREATED = _counter(
     "order.created",
     "shop_orders_created",
-    "orders",
+    _("orders"),
     ("status",),
-    "Tries to place an order: success, validation_error, business_error or error.",
+    _("Tries to place an order: success, validation_error, business_error or error."),
 )
 ORDER_COMPLETED = _counter(
-    "order.completed", "shop_orders_completed", "orders", (), "Orders completed."
+    "order.completed", "shop_orders_completed", _("orders"), (), _("Orders completed.")
 )
 ORDER_CANCELLED = _counter(
-    "order.cancelled", "shop_orders_cancelled", "orders", (), "Orders cancelled."
+    "order.cancelled", "shop_orders_cancelled", _("orders"), (), _("Orders cancelled.")
 )
 PRODUCT_VIEWED = _counter(
-    "product.viewed", "shop_products_viewed", "views", (), "Products looked at one by one."
+    "product.viewed", "shop_products_viewed", _("views"), (), _("Products looked at one by one.")
 )
 PRODUCT_SOLD = _counter(
-    "product.sold", "shop_products_sold", "units", (), "Units in orders that were placed."
+    "product.sold", "shop_products_sold", _("units"), (), _("Units in orders that were placed.")
 )
 _declare(
     "websocket.connections",
     "shop_websocket_connections",
     "gauge",
-    "sockets",
+    _("sockets"),
     (),
-    "Open WebSockets.",
+    _("Open WebSockets."),
 )
 WEBSOCKETS = Gauge(
     "shop_websocket_connections",
@@ -106,9 +110,9 @@ _declare(
     "jobs.duration",
     "shop_job_duration_seconds",
     "histogram",
-    "seconds",
+    _("seconds"),
     ("task", "outcome"),
-    "Time that jobs took; outcome is finished, retried or failed.",
+    _("Time that jobs took; outcome is finished, retried or failed."),
 )
 JOB_DURATION = Histogram(
     "shop_job_duration_seconds",
@@ -118,45 +122,63 @@ JOB_DURATION = Histogram(
 )
 # Read when they are asked for, by monitoring.system and monitoring.multiprocess.
 for _name, _series, _kind, _unit, _help in (
-    ("system.cpu.usage", "shop_system_cpu_usage_percent", "gauge", "percent", "Use of all cores."),
-    ("system.memory.usage", "shop_system_memory_usage_percent", "gauge", "percent", "Memory used."),
+    (
+        "system.cpu.usage",
+        "shop_system_cpu_usage_percent",
+        "gauge",
+        _("percent"),
+        _("Use of all cores."),
+    ),
+    (
+        "system.memory.usage",
+        "shop_system_memory_usage_percent",
+        "gauge",
+        _("percent"),
+        _("Memory used."),
+    ),
     (
         "system.disk.usage",
         "shop_system_disk_usage_percent",
         "gauge",
-        "percent",
-        "Use of the disk that DATA_DIR is on.",
+        _("percent"),
+        _("Use of the disk that DATA_DIR is on."),
     ),
     (
         "system.network.bytes_sent",
         "shop_system_network_sent_bytes_total",
         "counter",
-        "bytes",
-        "Sent by this host.",
+        _("bytes"),
+        _("Sent by this host."),
     ),
     (
         "system.network.bytes_recv",
         "shop_system_network_received_bytes_total",
         "counter",
-        "bytes",
-        "Received by this host.",
+        _("bytes"),
+        _("Received by this host."),
     ),
-    ("jobs.queued", "shop_jobs_queued", "gauge", "jobs", "Jobs that are due and wait."),
-    ("jobs.failed", "shop_jobs_failed", "gauge", "jobs", "Jobs that were given up."),
-    ("jobs.lag", "shop_jobs_lag_seconds", "gauge", "seconds", "How long the oldest due job waits."),
+    ("jobs.queued", "shop_jobs_queued", "gauge", _("jobs"), _("Jobs that are due and wait.")),
+    ("jobs.failed", "shop_jobs_failed", "gauge", _("jobs"), _("Jobs that were given up.")),
+    (
+        "jobs.lag",
+        "shop_jobs_lag_seconds",
+        "gauge",
+        _("seconds"),
+        _("How long the oldest due job waits."),
+    ),
     (
         "event.lag",
         "shop_event_lag_seconds",
         "gauge",
-        "seconds",
-        "How long the oldest event has waited for a sink.",
+        _("seconds"),
+        _("How long the oldest event has waited for a sink."),
     ),
     (
         "event.dead",
         "shop_events_dead",
         "gauge",
-        "deliveries",
-        "Deliveries of events that were given up.",
+        _("deliveries"),
+        _("Deliveries of events that were given up."),
     ),
 ):
     _declare(_name, _series, _kind, _unit, (), _help)  # type: ignore[arg-type]
@@ -164,25 +186,25 @@ _declare(
     "cache.hit.ratio",
     "django_cache_get_hits_total",
     "gauge",
-    "ratio",
+    _("ratio"),
     ("backend",),
-    "Reads of the cache that found something; in Prometheus, hits by reads.",
+    _("Reads of the cache that found something; in Prometheus, hits by reads."),
 )
 _declare(
     "db.query.duration",
     "django_db_query_duration_seconds",
     "histogram",
-    "seconds",
+    _("seconds"),
     ("alias", "vendor"),
-    "Time of a database query, by django-prometheus.",
+    _("Time of a database query, by django-prometheus."),
 )
 _declare(
     "cache.operation.count",
     "django_cache_get_total",
     "counter",
-    "operations",
+    _("operations"),
     ("backend",),
-    "Reads of the cache, by django-prometheus.",
+    _("Reads of the cache, by django-prometheus."),
 )
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})

@@ -3,7 +3,9 @@
 from django.conf import settings
 from django.db import models
 from django.utils import timezone
+from django.utils.formats import date_format
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
 
 
 class Sample(models.Model):
@@ -134,7 +136,9 @@ class AlertRule(models.Model):
 class AlertChange(models.Model):
     """A rule went from one state to another. Never edited."""
 
-    rule = models.ForeignKey(AlertRule, on_delete=models.CASCADE, related_name="changes")
+    rule = models.ForeignKey(
+        AlertRule, on_delete=models.CASCADE, related_name="changes", verbose_name=_("rule")
+    )
     before = models.CharField(_("before"), max_length=8, choices=AlertRule.State.choices)
     state = models.CharField(_("state"), max_length=8, choices=AlertRule.State.choices)
     value = models.FloatField(_("value"), null=True)
@@ -147,7 +151,7 @@ class AlertChange(models.Model):
         indexes = [models.Index(fields=["time"], name="alertchange_time")]
 
     def __str__(self) -> str:
-        return f"{self.rule}: {self.state}"
+        return f"{self.rule}: {self.get_state_display()}"
 
 
 class Silence(models.Model):
@@ -155,7 +159,12 @@ class Silence(models.Model):
 
     # None: for all rules.
     rule = models.ForeignKey(
-        AlertRule, null=True, blank=True, on_delete=models.CASCADE, related_name="silences"
+        AlertRule,
+        null=True,
+        blank=True,
+        on_delete=models.CASCADE,
+        related_name="silences",
+        verbose_name=_("rule"),
     )
     starts_at = models.DateTimeField(_("from"), default=timezone.now)
     ends_at = models.DateTimeField(_("until"))
@@ -167,6 +176,7 @@ class Silence(models.Model):
         on_delete=models.SET_NULL,
         related_name="+",
         editable=False,
+        verbose_name=_("actor"),
     )
 
     class Meta:
@@ -182,7 +192,8 @@ class Silence(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.rule or _('all rules')} – {self.ends_at}"
+        name, ends_at = self.rule or _("all rules"), timezone.localtime(self.ends_at)
+        return f"{name} – {date_format(ends_at, 'SHORT_DATETIME_FORMAT')}"
 
 
 class Channel(models.Model):
@@ -222,16 +233,22 @@ class Delivery(models.Model):
 
     # None: somebody tries the channel.
     change = models.ForeignKey(
-        AlertChange, null=True, on_delete=models.CASCADE, related_name="deliveries"
+        AlertChange,
+        null=True,
+        on_delete=models.CASCADE,
+        related_name="deliveries",
+        verbose_name=pgettext_lazy("alert", "change"),
     )
-    channel = models.ForeignKey(Channel, on_delete=models.CASCADE, related_name="deliveries")
+    channel = models.ForeignKey(
+        Channel, on_delete=models.CASCADE, related_name="deliveries", verbose_name=_("channel")
+    )
     state = models.CharField(_("state"), max_length=8, choices=State.choices, default=State.QUEUED)
     attempts = models.PositiveSmallIntegerField(_("attempts"), default=0)
-    status_code = models.PositiveSmallIntegerField(_("status"), null=True)
+    status_code = models.PositiveSmallIntegerField(pgettext_lazy("HTTP", "status"), null=True)
     # The beginning of the answer, or what went wrong.
     answer = models.CharField(_("answer"), max_length=500, blank=True)
     created_at = models.DateTimeField(_("time"), auto_now_add=True)
-    sent_at = models.DateTimeField(_("sent"), null=True)
+    sent_at = models.DateTimeField(pgettext_lazy("time", "sent"), null=True)
 
     class Meta:
         ordering = ["-id"]
@@ -246,4 +263,4 @@ class Delivery(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.channel}: {self.state}"
+        return f"{self.channel}: {self.get_state_display()}"

@@ -106,11 +106,15 @@ def text_of(delivery: Delivery) -> str:
     if change is None:
         return _("A test of the channel %s.") % delivery.channel.name
     value = "–" if change.value is None else f"{change.value:g}"
-    return (
-        f"[{settings.SHOP_NAME}] {change.rule.name}: {change.get_state_display()} "
-        f"({change.rule.metric_name} {value}, {change.rule.get_condition_display()} "
-        f"{change.rule.threshold:g})"
-    )
+    text = _("%(rule)s: %(state)s (%(metric)s %(value)s, %(condition)s %(threshold)s)") % {
+        "rule": change.rule.name,
+        "state": change.get_state_display(),
+        "metric": change.rule.metric_name,
+        "value": value,
+        "condition": change.rule.get_condition_display(),
+        "threshold": f"{change.rule.threshold:g}",
+    }
+    return f"[{settings.SHOP_NAME}] {text}"
 
 
 def _stamp(moment: datetime) -> str:

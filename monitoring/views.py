@@ -19,13 +19,15 @@ from shop.errors import problem
 
 # Names of the ranges that the charts can show, in minutes.
 RANGES = {"15m": 15, "1h": 60, "6h": 360, "1d": 1440, "7d": 10080}
+# What stands between a value and its threshold, in any language.
+SIGNS = {"gt": ">", "gte": "≥", "lt": "<", "lte": "≤"}
 
 
 @require_safe
 def metrics(request: HttpRequest) -> HttpResponse:
     """All series of this host's processes, for scrapers in METRICS_NETWORKS."""
     if not may_read(request):
-        return problem(403, "Metrics are not for this address.")
+        return problem(403, _("Metrics are not for this address."))
     registry = multiprocess.registry()
     registry.register(system.Now())
     return HttpResponse(
@@ -41,9 +43,10 @@ def metrics(request: HttpRequest) -> HttpResponse:
 def page(request: HttpRequest) -> HttpResponse:
     """Live charts of every metric, the alerts and the slowest routes."""
     charts = [
-        {"name": metric.name, "help": metric.help, "unit": _unit(metric.name)}
+        {"name": metric.name, "help": _(metric.help), "unit": _unit(metric.name)}
         for metric in sorted(CATALOGUE.values(), key=lambda metric: metric.name)
     ]
+    states = {state.value: str(state.label) for state in alerts.State}
     return render(
         request,
         "monitoring/page.html",
@@ -52,8 +55,11 @@ def page(request: HttpRequest) -> HttpResponse:
             "zone": settings.TIME_ZONE,
             "charts": charts,
             "ranges": RANGES,
-            "alerts": alerts.current(),
-            "states": {state.value: str(state.label) for state in alerts.State},
+            "alerts": [
+                {**alert, "label": states[alert["state"]], "sign": SIGNS[alert["condition"]]}
+                for alert in alerts.current()
+            ],
+            "words": states | SIGNS,
         },
     )
 
@@ -62,10 +68,10 @@ def _unit(name: str) -> str:
     """Return what a metric's chart is in: counters are shown by the second."""
     metric = CATALOGUE[name]
     if metric.kind == "counter":
-        return _("%s a second") % metric.unit
+        return _("%s a second") % _(metric.unit)
     if metric.kind == "histogram":
         return _("milliseconds: average and 95th percentile")
-    return metric.unit
+    return _(metric.unit)
 
 
 @require_safe

@@ -15,6 +15,7 @@ from django.db import transaction
 from django.db.models import Sum
 from django.utils import timezone
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_noop
 
 from monitoring import metrics
 from orders import books
@@ -36,14 +37,14 @@ class UnknownProducts(ShopError):
 
     status = 400
     code = "unknown_product"
-    title = "Unknown product"
+    title = gettext_noop("Unknown product")
 
 
 class PriceChanged(ShopError):
     """What the buyer saw is not the price; `items` lists old and new."""
 
     code = "price_changed"
-    title = "Price changed"
+    title = gettext_noop("Price changed")
 
 
 class AmountTooLarge(ShopError):
@@ -51,35 +52,35 @@ class AmountTooLarge(ShopError):
 
     status = 400
     code = "amount_too_large"
-    title = "Amount too large"
+    title = gettext_noop("Amount too large")
 
 
 class IllegalTransition(ShopError):
     """The order can't go there from where it is; `allowed` lists where it can."""
 
     code = "illegal_transition"
-    title = "Illegal transition"
+    title = gettext_noop("Illegal transition")
 
 
 class OrderCancelled(ShopError):
     """The order was cancelled; nothing is paid for it any more."""
 
     code = "order_cancelled"
-    title = "Order cancelled"
+    title = gettext_noop("Order cancelled")
 
 
 class NotDelivered(ShopError):
     """Nothing can come back before it has arrived."""
 
     code = "not_delivered"
-    title = "Not delivered"
+    title = gettext_noop("Not delivered")
 
 
 class ReturnExceedsOrder(ShopError):
     """More than was bought and has not come back; `items` says how much that is."""
 
     code = "return_exceeds_order"
-    title = "Return exceeds order"
+    title = gettext_noop("Return exceeds order")
 
 
 @dataclass(frozen=True)
@@ -286,7 +287,7 @@ def _move(order: Order, to: Status, *, actor: User | None, **details: Any) -> No
 def _illegal(order: Order, to: Status) -> IllegalTransition:
     return IllegalTransition(
         _("An order that is %(current)s can't become %(to)s.")
-        % {"current": order.status, "to": to.value},
+        % {"current": Status(order.status).label, "to": to.label},
         current=order.status,
         allowed=[status.value for status in MOVES[Status(order.status)]],
     )

@@ -11,6 +11,7 @@ from decimal import Decimal
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_noop
 
 from orders.models import Order, Payment
 from shop.accounts.models import User
@@ -21,21 +22,21 @@ class Overpaid(ShopError):
     """More than what is open; `open` says how much that is."""
 
     code = "overpaid"
-    title = "Overpaid"
+    title = gettext_noop("Overpaid")
 
 
 class DuplicatePayment(ShopError):
     """This payment, known by its method and reference, has been booked already."""
 
     code = "duplicate_payment"
-    title = "Duplicate payment"
+    title = gettext_noop("Duplicate payment")
 
 
 class AlreadySettled(ShopError):
     """The refund has been sent already."""
 
     code = "already_settled"
-    title = "Already settled"
+    title = gettext_noop("Already settled")
 
 
 def open_amount(order: Order) -> Decimal:

@@ -18,7 +18,7 @@ from django.db.models import QuerySet
 from django.http import StreamingHttpResponse
 from django.utils import timezone
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
+from django.utils.translation import gettext_lazy, gettext_noop
 
 from orders.models import Order, OrderItem
 from shop.errors import ShopError
@@ -88,7 +88,7 @@ class ExportTooLarge(ShopError):
     """More rows than are streamed at once; `max_rows` says how many that is."""
 
     code = "export_too_large"
-    title = "Export too large"
+    title = gettext_noop("Export too large")
 
 
 def check_size(rows: QuerySet[Order]) -> None:

@@ -45,13 +45,13 @@ def send(order_id: UUID, kind: str) -> str:
     to = order.email or (order.customer.email if order.customer else "")
     if not to:
         return "no address"
-    subjects = {
-        "created": _("Your order %s"),
-        "shipped": _("Your order %s is on its way"),
-        "cancelled": _("Your order %s was cancelled"),
-        "refunded": _("Your refund for order %s"),
-    }
     with override(settings.LANGUAGE_CODE):
+        subjects = {
+            "created": _("Your order %s"),
+            "shipped": _("Your order %s is on its way"),
+            "cancelled": _("Your order %s was cancelled"),
+            "refunded": _("Your refund for order %s"),
+        }
         message = EmailMessage(
             subject=f"[{settings.SHOP_NAME}] " + subjects[kind] % order.short_id,
             body=render_to_string(

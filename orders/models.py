@@ -7,13 +7,14 @@ from django.db import models
 from django.db.models import Expression, F, Q, TextField, Value
 from django.db.models.functions import Cast, Replace, Right, Upper
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
 
 from orders.states import MOVES, Status
 from products.models import Product
 from shop.accounts.models import User
 from shop.database.indexes import PrefixIndex
 from shop.ids import uuid7
-from shop.money import MoneyField
+from shop.money import MoneyField, written
 
 # How many characters of its id, from the end, an order is called by.
 SHORT_ID = 12
@@ -70,7 +71,7 @@ class Order(models.Model):
     version = models.PositiveIntegerField(default=1, editable=False)
 
     currency = models.CharField(_("currency"), max_length=3)
-    items_total = MoneyField(_("items"))
+    items_total = MoneyField(pgettext_lazy("money", "items"))
     shipping_fee = MoneyField(_("shipping"))
     total = MoneyField(_("total"))
     # Sums of the order's payments and refunds, kept by orders.books.
@@ -158,9 +159,13 @@ class Order(models.Model):
 class OrderItem(models.Model):
     """One product of an order, with its name and price at the time of buying."""
 
-    order = models.ForeignKey(Order, on_delete=models.CASCADE, related_name="items")
-    product = models.ForeignKey(Product, on_delete=models.PROTECT, related_name="order_items")
-    product_name = models.CharField(_("product"), max_length=300)
+    order = models.ForeignKey(
+        Order, on_delete=models.CASCADE, related_name="items", verbose_name=_("order")
+    )
+    product = models.ForeignKey(
+        Product, on_delete=models.PROTECT, related_name="order_items", verbose_name=_("product")
+    )
+    product_name = models.CharField(pgettext_lazy("order line", "product"), max_length=300)
     sku = models.CharField(_("SKU"), max_length=64, blank=True)
     price = MoneyField(_("price"))
     quantity = models.PositiveIntegerField(_("quantity"))
@@ -199,10 +204,12 @@ class Payment(models.Model):
 
     class State(models.TextChoices):
         # Only a refund: it is owed and has not been sent yet.
-        DUE = "due", _("due")
-        SETTLED = "settled", _("settled")
+        DUE = "due", pgettext_lazy("payment", "due")
+        SETTLED = "settled", pgettext_lazy("payment", "settled")
 
-    order = models.ForeignKey(Order, on_delete=models.PROTECT, related_name="payments")
+    order = models.ForeignKey(
+        Order, on_delete=models.PROTECT, related_name="payments", verbose_name=_("order")
+    )
     kind = models.CharField(_("kind"), max_length=8, choices=Kind.choices)
     method = models.CharField(_("method"), max_length=16, choices=Method.choices)
     # The provider's, by which the same payment is known again.
@@ -211,7 +218,12 @@ class Payment(models.Model):
     state = models.CharField(_("state"), max_length=8, choices=State.choices)
     note = models.CharField(_("note"), max_length=200, blank=True)
     actor = models.ForeignKey(
-        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
+        settings.AUTH_USER_MODEL,
+        null=True,
+        blank=True,
+        on_delete=models.SET_NULL,
+        related_name="+",
+        verbose_name=_("actor"),
     )
     created_at = models.DateTimeField(_("time"), auto_now_add=True)
     settled_at = models.DateTimeField(_("settled"), null=True, blank=True)
@@ -248,21 +260,31 @@ class Payment(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.kind} {self.amount}"
+        return f"{self.get_kind_display()} {written(self.amount)}"
 
 
 class Return(models.Model):
     """Goods that came back after delivery."""
 
-    order = models.ForeignKey(Order, on_delete=models.PROTECT, related_name="returns")
+    order = models.ForeignKey(
+        Order, on_delete=models.PROTECT, related_name="returns", verbose_name=_("order")
+    )
     reason = models.CharField(_("reason"), max_length=100)
     restock = models.BooleanField(_("back into stock"))
     # None where the goods had cost nothing.
     refund = models.OneToOneField(
-        Payment, null=True, on_delete=models.PROTECT, related_name="returned"
+        Payment,
+        null=True,
+        on_delete=models.PROTECT,
+        related_name="returned",
+        verbose_name=_("refund"),
     )
     actor = models.ForeignKey(
-        settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+"
+        settings.AUTH_USER_MODEL,
+        null=True,
+        on_delete=models.SET_NULL,
+        related_name="+",
+        verbose_name=_("actor"),
     )
     created_at = models.DateTimeField(_("time"), auto_now_add=True)
 

@@ -4,19 +4,19 @@ The API, the admin and the docs read this table; nothing else decides.
 """
 
 from django.db import models
-from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
 
 
 class Status(models.TextChoices):
     """Where an order stands."""
 
-    PENDING = "pending", _("pending")
-    PAID = "paid", _("paid")
-    PROCESSING = "processing", _("processing")
-    SHIPPED = "shipped", _("shipped")
-    DELIVERED = "delivered", _("delivered")
-    COMPLETED = "completed", _("completed")
-    CANCELLED = "cancelled", _("cancelled")
+    PENDING = "pending", pgettext_lazy("order", "pending")
+    PAID = "paid", pgettext_lazy("order", "paid")
+    PROCESSING = "processing", pgettext_lazy("order", "processing")
+    SHIPPED = "shipped", pgettext_lazy("order", "shipped")
+    DELIVERED = "delivered", pgettext_lazy("order", "delivered")
+    COMPLETED = "completed", pgettext_lazy("order", "completed")
+    CANCELLED = "cancelled", pgettext_lazy("order", "cancelled")
 
 
 # The first move of each row is the one that comes next when all goes well.

@@ -5,6 +5,7 @@ from typing import Any
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_noop
 
 from products import stock
 from products.ai.provider import Guess, Provider
@@ -19,14 +20,14 @@ class SkuTaken(ShopError):
     """Another product has this SKU."""
 
     code = "sku_taken"
-    title = "SKU taken"
+    title = gettext_noop("SKU taken")
 
 
 class Retired(ShopError):
     """The product is not sold any more."""
 
     code = "product_retired"
-    title = "Product retired"
+    title = gettext_noop("Product retired")
 
 
 def create_product(*, actor: User | None, stock_quantity: int = 0, **fields: Any) -> Product:

@@ -15,6 +15,7 @@ from django.db.models import CharField, F, Max, OuterRef, QuerySet, Subquery, Va
 from django.db.models.functions import Cast, Coalesce, Concat, Length, Replace, Substr
 from django.utils.text import slugify
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_noop
 
 from products import freshness
 from products.models import Category
@@ -32,14 +33,14 @@ class CategoryCycle(ShopError):
     """A category can't lie below itself."""
 
     code = "category_cycle"
-    title = "Category below itself"
+    title = gettext_noop("Category below itself")
 
 
 class CategoryTooDeep(ShopError):
     """More levels than a path can hold."""
 
     code = "category_too_deep"
-    title = "Category too deep"
+    title = gettext_noop("Category too deep")
 
 
 def slugs_for(name_en: str, ancestors: Sequence[str]) -> Iterator[str]:

@@ -19,6 +19,7 @@ from django.core.files.storage import default_storage
 from django.db import transaction
 from django.db.models import Max
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_noop
 
 from products import freshness
 from products.models import Product, ProductImage
@@ -56,14 +57,14 @@ class BadImage(BadRequest):
     """Not a picture that the shop can show."""
 
     code = "bad_image"
-    title = "Bad image"
+    title = gettext_noop("Bad image")
 
 
 class TooManyImages(ShopError):
     """A product has as many pictures as it may have."""
 
     code = "too_many_images"
-    title = "Too many images"
+    title = gettext_noop("Too many images")
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from typing import Any, NoReturn
 from django.conf import settings
 from django.core.files.storage import default_storage
 from django.db import models, transaction
+from django.utils.translation import get_language, pgettext_lazy
 from django.utils.translation import gettext_lazy as _
 
 from products.hangul import decompose, initials
@@ -47,7 +48,12 @@ class Category(models.Model):
     name_en = models.CharField(_("English name"), max_length=200)
     name_ko = models.CharField(_("Korean name"), max_length=200, blank=True)
     parent = models.ForeignKey(
-        "self", null=True, blank=True, on_delete=models.PROTECT, related_name="children"
+        "self",
+        null=True,
+        blank=True,
+        on_delete=models.PROTECT,
+        related_name="children",
+        verbose_name=_("parent"),
     )
     # The primary keys from the root down to this node: "/1/17/203/". A prefix
     # of it selects a whole branch without recursion. Kept by products.categories.
@@ -67,7 +73,7 @@ class Category(models.Model):
         ]
 
     def __str__(self) -> str:
-        return self.name_en
+        return (get_language() == "ko" and self.name_ko) or self.name_en
 
     def save(self, *args: Any, **kwargs: Any) -> None:
         """Save with the text it is searched by."""
@@ -144,11 +150,16 @@ class Product(models.Model):
     sku = models.CharField(_("SKU"), max_length=64, unique=True, null=True, blank=True)
     # Digest of source, brand and name where the source knows no SKU.
     source_key = models.CharField(max_length=64, unique=True, null=True, blank=True, editable=False)
-    name = models.CharField(_("name"), max_length=300)
+    name = models.CharField(pgettext_lazy("product", "name"), max_length=300)
     description = models.TextField(_("description"), blank=True, max_length=20_000)
     brand = models.CharField(_("brand"), max_length=120, blank=True)
     category = models.ForeignKey(
-        Category, null=True, blank=True, on_delete=models.PROTECT, related_name="products"
+        Category,
+        null=True,
+        blank=True,
+        on_delete=models.PROTECT,
+        related_name="products",
+        verbose_name=_("category"),
     )
     price = MoneyField(_("price"))
     # Written by products.stock alone.
@@ -286,13 +297,13 @@ class ProductSearch(models.Model):
 class Reason(models.TextChoices):
     """Why stock changed."""
 
-    RECEIVED = "received", _("received")
-    SOLD = "sold", _("sold")
-    RETURNED = "returned", _("returned")
-    DAMAGED = "damaged", _("damaged")
-    LOST = "lost", _("lost")
-    CORRECTION = "correction", _("correction")
-    CANCELLED = "cancelled", _("cancelled")
+    RECEIVED = "received", pgettext_lazy("stock", "received")
+    SOLD = "sold", pgettext_lazy("stock", "sold")
+    RETURNED = "returned", pgettext_lazy("stock", "returned")
+    DAMAGED = "damaged", pgettext_lazy("stock", "damaged")
+    LOST = "lost", pgettext_lazy("stock", "lost")
+    CORRECTION = "correction", pgettext_lazy("stock", "correction")
+    CANCELLED = "cancelled", pgettext_lazy("stock", "cancelled")
 
 
 class StockMovementQuerySet(models.QuerySet["StockMovement"]):
@@ -310,13 +321,20 @@ class StockMovementQuerySet(models.QuerySet["StockMovement"]):
 class StockMovement(models.Model):
     """One change of one product's stock. Their sum is the stock."""
 
-    product = models.ForeignKey(Product, on_delete=models.PROTECT, related_name="movements")
+    product = models.ForeignKey(
+        Product, on_delete=models.PROTECT, related_name="movements", verbose_name=_("product")
+    )
     change = models.IntegerField(_("change"))
     reason = models.CharField(_("reason"), max_length=12, choices=Reason.choices)
     balance_after = models.IntegerField(_("balance after"))
     note = models.CharField(_("note"), max_length=200, blank=True)
     actor = models.ForeignKey(
-        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
+        settings.AUTH_USER_MODEL,
+        null=True,
+        blank=True,
+        on_delete=models.SET_NULL,
+        related_name="+",
+        verbose_name=_("actor"),
     )
     # No foreign key: orders know products, not the other way round.
     order_id = models.UUIDField(_("order"), null=True, blank=True, db_index=True)
@@ -351,7 +369,7 @@ class StockMovement(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.change:+d} {self.reason}"
+        return f"{self.change:+d} {self.get_reason_display()}"
 
 
 class ProductImage(models.Model):
@@ -447,6 +465,7 @@ class ProductSeo(models.Model):
         on_delete=models.SET_NULL,
         related_name="+",
         editable=False,
+        verbose_name=_("accepted by"),
     )
     changed_at = models.DateTimeField(_("changed"), auto_now=True)
 
@@ -486,7 +505,9 @@ class Suggestion(models.Model):
         # A later one took its place before anybody decided.
         REPLACED = "replaced", _("replaced")
 
-    product = models.ForeignKey(Product, on_delete=models.CASCADE, related_name="suggestions")
+    product = models.ForeignKey(
+        Product, on_delete=models.CASCADE, related_name="suggestions", verbose_name=_("product")
+    )
     kind = models.CharField(_("kind"), max_length=10, choices=Kind.choices)
     # {"category": primary key, "name", "also": [{"category", "confidence"}]}, or the texts.
     data = models.JSONField(_("proposal"))

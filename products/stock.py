@@ -17,6 +17,7 @@ from django.db import connection
 from django.db.models import OuterRef, Subquery, Sum
 from django.utils import timezone
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_noop
 
 from products import freshness
 from products.models import Product, Reason, StockMovement
@@ -33,7 +34,7 @@ class InsufficientStock(ShopError):
     """Not enough left; `items` lists every short product with what there is."""
 
     code = "insufficient_stock"
-    title = "Insufficient stock"
+    title = gettext_noop("Insufficient stock")
 
 
 class StockLimit(ShopError):
@@ -41,7 +42,7 @@ class StockLimit(ShopError):
 
     status = 400
     code = "stock_limit"
-    title = "Too much stock"
+    title = gettext_noop("Too much stock")
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_noop
 
 from products import catalogue
 from products.ai import pricing, provider, seo
@@ -33,7 +34,7 @@ class SuggestionDecided(ShopError):
     """Somebody has accepted or rejected it already, or a later one replaced it."""
 
     code = "suggestion_decided"
-    title = "Suggestion decided"
+    title = gettext_noop("Suggestion decided")
 
 
 def item_of(product: Product) -> Item:

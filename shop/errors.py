@@ -13,6 +13,7 @@ from django.core.signals import got_request_exception
 from django.db import InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
+from django.utils.translation import get_language, gettext_noop
 from django.utils.translation import gettext as _
 from django.views.debug import SafeExceptionReporterFilter
 from rest_framework import exceptions
@@ -31,7 +32,8 @@ class ShopError(Exception):
 
     status: int = 409
     code = "conflict"
-    title = "Conflict"
+    # In English; it is translated where it is shown.
+    title = gettext_noop("Conflict")
 
     def __init__(self, detail: str, **data: Any) -> None:
         super().__init__(detail)
@@ -45,7 +47,7 @@ class BadRequest(ShopError):
 
     status = 400
     code = "invalid"
-    title = "Bad request"
+    title = gettext_noop("Bad request")
 
 
 View = TypeVar("View", bound=Callable[..., Any])
@@ -73,21 +75,21 @@ def refusals_of(view: object) -> frozenset[tuple[int, str]]:
 
 
 _TITLES = {
-    400: "Bad request",
-    401: "Sign in first",
-    403: "Not allowed",
-    404: "Not found",
-    405: "Method not allowed",
-    406: "Not acceptable",
-    408: "Request time-out",
-    409: "Conflict",
-    413: "Request too large",
-    415: "Unsupported media type",
-    422: "Unprocessable",
-    429: "Too many requests",
-    500: "Internal error",
-    503: "Service unavailable",
-    504: "Time-out",
+    400: gettext_noop("Bad request"),
+    401: gettext_noop("Sign in first"),
+    403: gettext_noop("Not allowed"),
+    404: gettext_noop("Not found"),
+    405: gettext_noop("Method not allowed"),
+    406: gettext_noop("Not acceptable"),
+    408: gettext_noop("Request time-out"),
+    409: gettext_noop("Conflict"),
+    413: gettext_noop("Request too large"),
+    415: gettext_noop("Unsupported media type"),
+    422: gettext_noop("Unprocessable"),
+    429: gettext_noop("Too many requests"),
+    500: gettext_noop("Internal error"),
+    503: gettext_noop("Service unavailable"),
+    504: gettext_noop("Time-out"),
 }
 _CODES = {
     400: "invalid",
@@ -116,7 +118,7 @@ def problem_bytes(
     return orjson.dumps(
         {
             "type": f"urn:shop:problem:{code}",
-            "title": title or title_of(status_code),
+            "title": _(title or title_of(status_code)),
             "status": status_code,
             "detail": detail,
             "code": code,
@@ -187,6 +189,11 @@ def _api_exception(error: exceptions.APIException) -> HttpResponse:
         )
     detail = error.detail
     text = str(detail) if isinstance(detail, str) else str(error.default_detail)
+    if "Retry-After" in headers:
+        # DRF fills in the number before it looks for a translation.
+        text = _("Too many requests. Try again in %(seconds)s s.") % {
+            "seconds": headers["Retry-After"]
+        }
     code = getattr(detail, "code", error.default_code)
     if error.status_code in {405, 406, 415, 429}:
         code = _CODES[error.status_code]
@@ -286,7 +293,7 @@ def _page(request: HttpRequest, status_code: int, detail: str) -> HttpResponse:
     return render(
         request,
         "error.html",
-        {"status": status_code, "title": _TITLES[status_code], "detail": detail},
+        {"status": status_code, "title": _(_TITLES[status_code]), "detail": detail},
         status=status_code,
     )
 
@@ -319,7 +326,8 @@ def server_error(request: HttpRequest) -> HttpResponse:
         else _("Something went wrong on our side.")
     )
     return HttpResponse(
-        f"<!doctype html><meta charset=utf-8><title>{status_code}</title>"
+        f"<!doctype html><html lang={get_language()}><meta charset=utf-8>"
+        f"<title>{status_code}</title>"
         f"<h1>{status_code}</h1><p>{detail}</p><p><code>{correlation_id.get()}</code></p>",
         status=status_code,
         headers=_COME_BACK if away else None,

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 from django.db import OperationalError, models
 from django.http import HttpResponse
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import gettext_noop
 from rest_framework.request import Request
 
 from shop.db import in_transaction
@@ -22,7 +23,7 @@ class InvalidKey(ShopError):
 
     status = 400
     code = "invalid_idempotency_key"
-    title = "Invalid Idempotency-Key"
+    title = gettext_noop("Invalid Idempotency-Key")
 
 
 class KeyReused(ShopError):
@@ -30,14 +31,14 @@ class KeyReused(ShopError):
 
     status = 422
     code = "idempotency_key_reused"
-    title = "Idempotency key reused"
+    title = gettext_noop("Idempotency key reused")
 
 
 class KeyInUse(ShopError):
     """The first request with this key is still running."""
 
     code = "idempotency_key_in_use"
-    title = "Request in progress"
+    title = gettext_noop("Request in progress")
 
 
 class AlreadyDone(ShopError):

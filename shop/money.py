@@ -8,6 +8,7 @@ import orjson
 from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.db import models
+from django.utils.formats import number_format
 from django.utils.text import capfirst
 from django.utils.translation import gettext_lazy as _
 from rest_framework import serializers
@@ -56,9 +57,9 @@ _EXACT = Context(prec=40, traps=[Inexact])
 _PLAIN_NUMBER = re.compile(r"-?[0-9]{1,18}(\.[0-9]{1,18})?\Z")
 
 
-def exponent() -> int:
-    """Return how many decimals the shop's currency has."""
-    return _EXPONENTS.get(settings.CURRENCY, 2)
+def exponent(currency: str = "") -> int:
+    """Return how many decimals a currency has, the shop's where none is named."""
+    return _EXPONENTS.get(currency or settings.CURRENCY, 2)
 
 
 def to_minor(amount: Decimal) -> int:
@@ -109,6 +110,24 @@ def on_the_wire(amount: Decimal) -> int | orjson.Fragment:
     if exponent() == 0:
         return int(amount)
     return orjson.Fragment(format(amount, "f"))
+
+
+# What people write before the number, where that is not the code of the currency.
+_SIGNS = {"EUR": "€", "GBP": "£", "JPY": "¥", "USD": "$"}
+
+
+def written(amount: Decimal | int, currency: str = "") -> str:
+    """Return an amount as people write it in their language: ₩182,000 or 182,000원, $19.90.
+
+    Exact: no digit is rounded away, and the currency's decimals are all there.
+    """
+    currency = currency or settings.CURRENCY
+    sign, size = "-" if amount < 0 else "", abs(Decimal(amount))
+    rounded = size.quantize(Decimal(1).scaleb(-exponent(currency)))
+    number = number_format(rounded if rounded == size else size, force_grouping=True)
+    if currency == "KRW":
+        return sign + _("₩%(amount)s") % {"amount": number}
+    return sign + _SIGNS.get(currency, f"{currency}\N{NO-BREAK SPACE}") + number
 
 
 class MoneyField(_Column):

@@ -32,6 +32,7 @@ from django.db.models import (
 )
 from django.http import HttpResponse
 from django.utils import timezone
+from django.utils.translation import get_language
 from django.utils.translation import gettext as _
 from rest_framework import serializers
 from rest_framework.exceptions import ParseError, ValidationError
@@ -251,11 +252,18 @@ def checked(
     return validated
 
 
-@lru_cache
 def _form(form: type[serializers.Serializer[Any]], partial: bool) -> serializers.Serializer[Any]:
-    # One instance serves every request: a serializer copies all its fields
-    # when it is made, which costs more than checking them, and
-    # `run_validation` leaves nothing behind in them.
+    return _form_in(get_language(), form, partial)
+
+
+@lru_cache
+def _form_in(
+    language: str | None, form: type[serializers.Serializer[Any]], partial: bool
+) -> serializers.Serializer[Any]:
+    # One instance serves every request in its language: a serializer copies all
+    # its fields when it is made, which costs more than checking them, and
+    # `run_validation` leaves nothing behind in them but the text of a refusal,
+    # which stays in the language that it was first told in.
     return form(partial=partial)
 
 

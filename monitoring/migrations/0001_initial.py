@@ -69,7 +69,7 @@ class Migration(migrations.Migration):
                 ('state', models.CharField(choices=[('ok', 'ok'), ('pending', 'pending'), ('firing', 'firing'), ('resolved', 'resolved')], max_length=8, verbose_name='state')),
                 ('value', models.FloatField(null=True, verbose_name='value')),
                 ('time', models.DateTimeField(verbose_name='time')),
-                ('rule', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='changes', to='monitoring.alertrule')),
+                ('rule', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='changes', to='monitoring.alertrule', verbose_name='rule')),
             ],
             options={
                 'verbose_name': 'alert',
@@ -87,8 +87,8 @@ class Migration(migrations.Migration):
                 ('answer', models.CharField(blank=True, max_length=500, verbose_name='answer')),
                 ('created_at', models.DateTimeField(auto_now_add=True, verbose_name='time')),
                 ('sent_at', models.DateTimeField(null=True, verbose_name='sent')),
-                ('change', models.ForeignKey(null=True, on_delete=django.db.models.deletion.CASCADE, related_name='deliveries', to='monitoring.alertchange')),
-                ('channel', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='deliveries', to='monitoring.channel')),
+                ('change', models.ForeignKey(null=True, on_delete=django.db.models.deletion.CASCADE, related_name='deliveries', to='monitoring.alertchange', verbose_name='change')),
+                ('channel', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='deliveries', to='monitoring.channel', verbose_name='channel')),
             ],
             options={
                 'verbose_name': 'notice',
@@ -135,8 +135,8 @@ class Migration(migrations.Migration):
                 ('starts_at', models.DateTimeField(default=django.utils.timezone.now, verbose_name='from')),
                 ('ends_at', models.DateTimeField(verbose_name='until')),
                 ('reason', models.CharField(blank=True, max_length=200, verbose_name='reason')),
-                ('actor', models.ForeignKey(blank=True, editable=False, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL)),
-                ('rule', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.CASCADE, related_name='silences', to='monitoring.alertrule')),
+                ('actor', models.ForeignKey(blank=True, editable=False, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL, verbose_name='actor')),
+                ('rule', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.CASCADE, related_name='silences', to='monitoring.alertrule', verbose_name='rule')),
             ],
             options={
                 'verbose_name': 'silence',

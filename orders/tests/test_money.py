@@ -6,8 +6,10 @@ import pytest
 from django.core import mail
 from django.core.management import call_command
 from django.db import connection, connections
+from django.utils.translation import override
 
 from orders.actions import move_order, record_payment
+from orders.mail import send
 from orders.models import Order, Payment, Return
 from orders.states import Status
 from products.models import StockMovement
@@ -208,7 +210,7 @@ def test_the_admin_books_by_the_same_actions(client, clerk, order):
     refund = Payment.objects.get(kind="refund")
     assert refund.amount == 20000
     page = client.get(f"{base}/change/").content.decode()
-    assert "Refund due: 20000" in page and "2 × 의자" in page
+    assert "Refund due: ₩20,000" in page and "2 × 의자" in page
     assert str(order.pk) in client.get("/admin/orders/payment/?due=yes").content.decode()
     client.post(f"{base}/refund/{refund.pk}/", {"reference": "R-1"})
     refund.refresh_from_db()
@@ -248,10 +250,30 @@ class TestMail:
         sweep()
         assert [message.to for message in mail.outbox] == [["alice@example.com"]] * 4
         created, shipped, second, cancelled = (message.body for message in mail.outbox)
-        assert "- 의자 & 책상 × 2: 20000 KRW" in created and "23000 KRW" in created
+        assert "- 의자 & 책상 × 2: ₩20,000" in created and "Total: ₩23,000" in created
         assert "CJ 77" in shipped
-        assert "13000" in cancelled and "cancelled" in cancelled
+        assert "₩13,000" in cancelled and "cancelled" in cancelled
         assert order.short_id in mail.outbox[0].subject
+
+    def test_it_is_in_the_language_of_the_shop(self, alice, make_order, make_product, settings):
+        settings.LANGUAGE_CODE = "ko"
+        order = make_order(alice, (make_product("의자", 10000), 2))
+        send_all()
+        with override("en"):
+            sweep()
+        (message,) = mail.outbox
+        assert message.subject == f"[Shop] 주문 접수 안내 (주문 번호 {order.short_id})"
+        assert message.body.startswith("alice님, 안녕하세요.\n")
+        assert "- 의자 × 2: 20,000원" in message.body
+        assert "배송비: 3,000원\n합계: 23,000원" in message.body
+
+    def test_who_has_no_name_any_more_is_greeted_without(self, alice, make_order):
+        order = make_order(alice)
+        order.email = "alice@example.com"
+        order.save()
+        alice.delete()
+        assert send(order.pk, "created") == "sent"
+        assert mail.outbox[0].body.startswith("Hello,\n")
 
     def test_nothing_is_sent_for_what_was_rolled_back(self, alice, make_order, make_product):
         from products.stock import InsufficientStock

@@ -81,6 +81,36 @@ def test_changes_of_the_api_the_shell_and_the_admin_appear(page, order, open_sho
     page.picture("track-shipped")
 
 
+@pytest.mark.parametrize("page", ["ko"], indirect=True)
+def test_in_korean_it_changes_by_itself_and_in_korean(page, order, open_shop):
+    page.sign_in("alice", f"/orders/{order['id']}/track")
+    assert page.one("html").get_attribute("lang") == "ko"
+    assert page.text("#status") == "결제 대기"
+    live(page)
+    assert page.text("#connection") == "실시간 연결됨: 변경 사항이 자동으로 표시됩니다."
+    call(open_shop, "clerk", f"orders/{order['id']}/transitions", {"status": "paid"})
+    status(page, "결제 완료")
+    assert page.text("#next") == "상품 준비 중"
+    call(open_shop, "clerk", f"orders/{order['id']}/transitions", {"status": "processing"})
+    call(
+        open_shop,
+        "clerk",
+        f"orders/{order['id']}/transitions",
+        {"status": "shipped", "carrier": "한진택배", "tracking_number": "1234-5678"},
+    )
+    status(page, "배송 중")
+    names = [name.text for name in page.all("#events strong")]
+    assert names == ["주문 접수", "결제 완료", "상품 준비 중", "배송 중"]
+    assert page.text(".steps [aria-current]") == "배송 중"
+    assert page.text("tfoot tr:last-child td").endswith("원")
+    page.picture("track-in-korean")
+
+    page.one(".languages [value=en]").click()
+    page.until(lambda: page.text("#status") == "shipped", "in English")
+    live(page)
+    assert page.text("#events li:last-child strong") == "shipped"
+
+
 _KEEP_SOCKETS = """
 window.sockets = [];
 window.WebSocket = class extends WebSocket {

@@ -12,6 +12,8 @@ from typing import Any
 from unicodedata import east_asian_width
 
 from django.utils.text import slugify
+from django.utils.translation import gettext
+from django.utils.translation import gettext_noop as _
 
 from products.ai.provider import Seo, Subject, Written
 from products.ai.text import DULL, is_hangul, normal, words
@@ -183,14 +185,14 @@ def json_ld(product: Mapping[str, Any], currency: str) -> dict[str, Any]:
 
 # Code, points, and what to mend where the points are not had.
 _CHECKS: tuple[tuple[str, int, str], ...] = (
-    ("title_length", 20, "A title is best 20 to 60 letters wide; a Hangul syllable counts two."),
-    ("description_length", 20, "A description is best 70 to 155 letters wide."),
-    ("product_text", 15, "The product's own description has fewer than 50 letters."),
-    ("category", 15, "The product has no category."),
-    ("brand", 10, "The product has no brand."),
-    ("image", 10, "The product has no image."),
-    ("keywords", 5, "There are fewer than 3 keywords."),
-    ("price", 5, "The price is 0."),
+    ("title_length", 20, _("A title is best 20 to 60 letters wide; a Hangul syllable counts two.")),
+    ("description_length", 20, _("A description is best 70 to 155 letters wide.")),
+    ("product_text", 15, _("The product's own description has fewer than 50 letters.")),
+    ("category", 15, _("The product has no category.")),
+    ("brand", 10, _("The product has no brand.")),
+    ("image", 10, _("The product has no image.")),
+    ("keywords", 5, _("There are fewer than 3 keywords.")),
+    ("price", 5, _("The price is 0.")),
 )
 
 
@@ -212,6 +214,8 @@ def score(
     return {
         "score": had,
         "mend": [
-            {"code": code, "detail": mend} for code, _points, mend in _CHECKS if not good[code]
+            {"code": code, "detail": gettext(mend)}
+            for code, _points, mend in _CHECKS
+            if not good[code]
         ],
     }

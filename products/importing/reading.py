@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, NoReturn, TextIO, TypeVar
 
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_noop
 
 from products.importing.values import BadRow, fold, printable
 from shop.errors import BadRequest
@@ -47,7 +48,7 @@ class UnusableFile(BadRequest):
     """A file that no row can be read from."""
 
     code = "unusable_file"
-    title = "Unusable file"
+    title = gettext_noop("Unusable file")
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from typing import Any, ClassVar
 from django.contrib.auth import authenticate
 from django.http import Http404, HttpResponse
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_noop
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
 from rest_framework.request import Request
@@ -34,7 +35,7 @@ class WrongCredentials(ShopError):
 
     status = 401
     code = "wrong_credentials"
-    title = "Wrong credentials"
+    title = gettext_noop("Wrong credentials")
 
 
 class TokenInput(StrictSerializer):

@@ -40,7 +40,10 @@ class AccessToken(models.Model):
     """One bearer token, of which only the digest is kept."""
 
     user = models.ForeignKey(
-        settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="access_tokens"
+        settings.AUTH_USER_MODEL,
+        on_delete=models.CASCADE,
+        related_name="access_tokens",
+        verbose_name=_("user"),
     )
     name = models.CharField(_("name"), max_length=100, blank=True)
     # SHA-256 without salt or stretching is enough: the token is 256 random
@@ -58,7 +61,7 @@ class AccessToken(models.Model):
         verbose_name_plural = _("access tokens")
 
     def __str__(self) -> str:
-        return self.name or f"token {self.pk}"
+        return self.name or str(_("token %d") % self.pk)
 
     @staticmethod
     def digest_of(token: str) -> str:

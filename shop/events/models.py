@@ -7,6 +7,7 @@ from django.db import models
 from django.db.models import F, Q
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
 
 from shop.ids import uuid7
 
@@ -34,7 +35,12 @@ class Event(models.Model):
     sequence = models.PositiveIntegerField(_("sequence"))
     time = models.DateTimeField(_("time"), default=timezone.now)
     actor = models.ForeignKey(
-        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
+        settings.AUTH_USER_MODEL,
+        null=True,
+        blank=True,
+        on_delete=models.SET_NULL,
+        related_name="+",
+        verbose_name=_("actor"),
     )
     data = models.JSONField(_("data"), default=dict)
     correlation_id = models.CharField(_("correlation id"), max_length=100, blank=True)
@@ -87,7 +93,7 @@ class SinkOffset(models.Model):
     """
 
     class State(models.TextChoices):
-        OPEN = "open", _("open")
+        OPEN = "open", pgettext_lazy("delivery", "open")
         # Given up; the subject's later events wait behind it.
         DEAD = "dead", _("given up")
 

@@ -156,9 +156,12 @@ class Page:
 
 @pytest.fixture
 def page(open_shop: OpenShop, request: pytest.FixtureRequest) -> Iterator[Page]:
-    """Open a browser without a past; its console must stay clean."""
+    """Open a browser without a past; its console must stay clean.
+
+    It asks for English, or for the language that is its parameter.
+    """
     options = webdriver.ChromeOptions()
-    for flag in _FLAGS:
+    for flag in (*_FLAGS, f"--accept-lang={getattr(request, 'param', 'en')}"):
         options.add_argument(flag)
     options.binary_location = shutil.which("chromium") or ""
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})

@@ -150,6 +150,7 @@ PAGES: list[Call] = [
     ("GET", "accounts/reset/sent", EVERYBODY, 200, "", None),
     ("GET", "accounts/reset/<uidb64>/<token>", EVERYBODY, 200, "uid link", None),
     ("GET", "accounts/reset/done", EVERYBODY, 200, "", None),
+    ("POST", "language", EVERYBODY, 302, "", {"language": "ko", "next": "/"}),
     ("GET", "admin/", P_STAFF, 200, "", None),
     # Staff who are signed in go on to the front page.
     ("GET", "admin/login/", "ok ok ok 302 302 302 302 302 302", 200, "", None),

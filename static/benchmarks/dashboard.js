@@ -10,7 +10,14 @@
   const clock = new Intl.DateTimeFormat(page.dataset.language, {
     dateStyle: "short", timeStyle: "short", timeZone: page.dataset.zone,
   });
+  const [day, time] = [{ dateStyle: "short" }, { timeStyle: "short" }].map(
+    (style) => new Intl.DateTimeFormat(page.dataset.language, { ...style, timeZone: page.dataset.zone }),
+  );
+  // In two lines, for an axis.
+  const moment = (seconds) => [time, day].map((part) => part.format(seconds * 1000)).join("\n");
   const show = (value) => (value === null || value === undefined ? "–" : figures.format(value));
+  // What a run says of itself is in English, in parts that the page may have words for.
+  const inWords = (said) => said.split(", ").map((part) => words[part] ?? part).join(", ");
   let shown = null;
   let watched = null;
 
@@ -55,7 +62,10 @@
       width: section.clientWidth - 32, height: 180, cursor: { show: false },
       scales: { x, y: { range: (_plot, _least, most) => [0, (most || 1) * 1.05] } },
       axes: [
-        { stroke: ink, grid, ticks: grid, label: axis },
+        {
+          stroke: ink, grid, ticks: grid, label: axis,
+          ...(x.time && { space: 70, values: (_plot, marks) => marks.map(moment) }),
+        },
         { stroke: ink, grid, ticks: grid, size: 55 },
       ],
       series,
@@ -115,7 +125,7 @@
     }
     for (const [name, data] of steps) {
       chart(box, name, "", data, [
-        {}, { label: page.dataset.ratio, stroke: style("--accent"), width: 1.5, points: { show: true } },
+        { label: page.dataset.time }, { label: page.dataset.ratio, stroke: style("--accent"), width: 1.5, points: { show: true } },
       // By the data: of a single point uPlot makes a range of years.
       ], { time: true, range: () => [data[0].at(0) - 3600, data[0].at(-1) + 3600] });
     }
@@ -125,7 +135,7 @@
     byId("runs").replaceChildren(...runs.map((run) => {
       const ratios = run.result
         ? run.result.steps.map((step) => `${step.name} ${step.comparison ? show(step.comparison.ratio) : "–"} ×`).join(", ")
-        : run.error;
+        : inWords(run.error);
       const links = element("td", "");
       const link = element("a", page.dataset.download);
       link.href = `${page.dataset.base}/results/${run.id}?download=true`;
@@ -160,7 +170,7 @@
     if (active) {
       watched = run.id;
       byId("progress").value = run.progress;
-      byId("state").textContent = `${run.name}: ${words[run.state]} ${run.phase}`;
+      byId("state").textContent = [`${run.name}: ${words[run.state]}`, inWords(run.phase)].filter(Boolean).join(" · ");
     } else {
       if (watched) byId("state").textContent = "";
       watched = null;
@@ -179,7 +189,7 @@
         const newest = finished.at(0);
         if (newest && (shown === null || (before && newest.id === before))) await result(newest.id);
         const ended = before && results.find((run) => run.id === before);
-        if (ended && ended.error) byId("state").textContent = ended.error;
+        if (ended && ended.error) byId("state").textContent = inWords(ended.error);
       }
     } catch (error) {
       byId("state").textContent = page.dataset.lost;

@@ -3,7 +3,7 @@
 
 (() => {
   const page = document.getElementById("monitoring");
-  const words = JSON.parse(document.getElementById("states").textContent);
+  const words = JSON.parse(document.getElementById("words").textContent);
   const state = document.getElementById("state");
   const EVERY = 5000;
   const plots = new Map();
@@ -18,7 +18,26 @@
   const clock = new Intl.DateTimeFormat(page.dataset.language, {
     dateStyle: "short", timeStyle: "medium", timeZone: page.dataset.zone,
   });
+  const time = new Intl.DateTimeFormat(page.dataset.language, {
+    timeStyle: "short", timeZone: page.dataset.zone,
+  });
+  const day = new Intl.DateTimeFormat(page.dataset.language, {
+    dateStyle: "short", timeZone: page.dataset.zone,
+  });
   const show = (value) => (value === null || value === undefined ? "–" : figures.format(value));
+
+  // The time of each mark, and the day below it where another one begins.
+  function moments(_plot, marks, _axis, _space, step) {
+    let shown = "";
+    return marks.map((mark) => {
+      const moment = new Date(mark * 1000);
+      const name = day.format(moment);
+      if (step >= 86400) return name;
+      const line = name === shown ? "" : `\n${name}`;
+      shown = name;
+      return time.format(moment) + line;
+    });
+  }
 
   function options(width, withHigh) {
     const ink = style("--ink");
@@ -32,7 +51,7 @@
       width, height: 140, legend: { show: false }, cursor: { show: false },
       tzDate: (seconds) => uPlot.tzDate(new Date(seconds * 1000), page.dataset.zone),
       scales: { x: { range: () => span }, y: { range: (_plot, least, most) => [Math.min(0, least ?? 0), (most || 1) * 1.1] } },
-      axes: [{ stroke: ink, grid, ticks: grid }, {
+      axes: [{ stroke: ink, grid, ticks: grid, space: 70, values: moments }, {
         stroke: ink, grid, ticks: grid, size: 60,
         values: (_plot, marks) => marks.map((mark) => short.format(mark)),
       }],
@@ -80,7 +99,7 @@
   function tables(told) {
     document.getElementById("alerts").replaceChildren(...told.alerts.map((alert) => row([
       [alert.rule], [words[alert.state]], [`${alert.metric} (${alert.aggregation})`],
-      [show(alert.value), true], [`${alert.condition} ${show(alert.threshold)}`, true],
+      [show(alert.value), true], [`${words[alert.condition]} ${show(alert.threshold)}`, true],
       [clock.format(new Date(alert.since))],
     ], alert.state)));
     document.getElementById("routes").replaceChildren(...told.routes.map((route) => row([

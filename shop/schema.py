@@ -121,8 +121,12 @@ class ShopSchema(AutoSchema):
         schema = super()._map_serializer_field(field, direction, bypass_extensions)
         trimmed = isinstance(field, CharField) and field.trim_whitespace and not field.allow_blank
         if direction == "request" and trimmed and "pattern" not in schema:
-            schema["pattern"] = r"\S"
+            schema["pattern"] = _SOMETHING
         return schema
+
+
+# What Python does not take for space, some of which is none to ECMAScript.
+_SOMETHING = r"[^\s\u001c-\u001f\u0085]"
 
 
 def only_v2(endpoints: list[Any], **_: Any) -> list[Any]:

@@ -19,6 +19,7 @@ from orders.tests.soundness import assert_sound
 from products import stock
 from products.models import Product
 from shop.errors import ShopError
+from shop.events.delivery import send_all
 from shop.events.models import Event
 from shop.idempotency import IdempotencyKey
 from shop.jobs.models import Job
@@ -119,6 +120,7 @@ def test_a_price_that_changes_before_the_lock_is_what_is_paid(
     assert len(calls) == 2
     # Nothing is left of the first try.
     assert [Order.objects.count(), Event.objects.count(), stock_of(product)] == [1, 1, 9]
+    send_all()
     assert Job.objects.filter(task="orders.send_mail").count() == 1
     assert_sound()
 
@@ -337,6 +339,7 @@ def test_of_two_who_settle_one_refund_one_is_told(delivered, clerk, monkeypatch)
     order = Order.objects.get()
     assert (order.refund_due, order.refunded) == (0, 20000)
     assert Event.objects.filter(type="order.refunded").count() == 1
+    send_all()
     assert Job.objects.filter(arguments__kind="refunded").count() == 1
     assert_sound()
 

@@ -226,7 +226,7 @@ class PriceAnalysis(serializers.Serializer[Any]):
     price = MoneySerializerField()
     compared = serializers.IntegerField(min_value=0)
     category = serializers.CharField(allow_null=True)
-    percentile = serializers.FloatField(allow_null=True, min_value=0, max_value=100)
+    percentile = serializers.FloatField(allow_null=True, min_value=0, max_value=1)
     median = MoneySerializerField(allow_null=True)
     suggested_low = MoneySerializerField(allow_null=True)
     suggested_high = MoneySerializerField(allow_null=True)

@@ -16,7 +16,7 @@ from django.utils.translation import gettext_lazy as _
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-# The largest number of a BigAutoField has 19 digits.
+# Every number of so many digits fits into a BigAutoField.
 KEY_PATTERN = "^[0-9]{1,18}$"
 _KEY = re.compile(r"[0-9]{1,18}\Z")
 _WHOLE = re.compile(r"(-?[1-9][0-9]{0,17}|0)\Z")

@@ -3,6 +3,7 @@
 from django.conf import settings
 from django.contrib import admin
 from django.urls import URLPattern, URLResolver, include, path, re_path
+from django.views.decorators.http import require_POST
 from django.views.i18n import set_language
 
 from shop import errors
@@ -23,7 +24,7 @@ urlpatterns = [
     *_of("monitoring", path("monitoring/", include("monitoring.pages"))),
     *_of("orders", path("orders/", include("orders.urls"))),
     path("accounts/", include("shop.accounts.urls")),
-    path("language", set_language, name="set_language"),
+    path("language", require_POST(set_language), name="set_language"),
     path("admin/", admin.site.urls),
     *_of("products", path("media/<path:name>", media, name="media")),
     # Browsers ask for it on pages that name no icon, such as the admin's.

@@ -248,6 +248,11 @@ class TestSwitch:
         answer = client.post("/language", {"language": "ko", "next": "//evil.example/"})
         assert answer["Location"] == "/"
 
+    def test_it_takes_nothing_but_a_post(self, client):
+        answer = client.get("/language?language=ko&next=/")
+        assert answer.status_code == 405
+        assert "django_language" not in answer.cookies
+
     def test_only_our_own_pages_can_use_it(self):
         strict = Client(enforce_csrf_checks=True)
         answer = strict.post("/language", {"language": "ko"})

@@ -1,5 +1,6 @@
 """Orders in the admin: looked at, and moved by buttons that call the API's code."""
 
+from collections.abc import Callable
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
@@ -41,7 +42,7 @@ from shop import bulk
 from shop.errors import ShopError
 from shop.events.models import Event
 from shop.lists import DaysFilter, LongList
-from shop.money import to_minor
+from shop.money import to_minor, written
 
 
 class ItemInline(admin.TabularInline):
@@ -505,19 +506,27 @@ def _timeline(order: Order) -> list[tuple[Event, str, str]]:
     ]
 
 
-# What of an event's data is told beside its name.
-_DETAILS = {
-    "amount": gettext_lazy("amount"),
-    "method": gettext_lazy("method"),
-    "carrier": gettext_lazy("carrier"),
-    "tracking_number": gettext_lazy("tracking number"),
-    "reason": gettext_lazy("reason"),
-    "refund_due": gettext_lazy("refund due"),
+def _amount(text: str) -> str:
+    amount = Decimal(text)
+    return written(amount) if amount else ""
+
+
+# What of an event's data is told beside its name, and how.
+_DETAILS: dict[str, tuple[Any, Callable[[str], Any]]] = {
+    "amount": (gettext_lazy("amount"), _amount),
+    "method": (gettext_lazy("method"), lambda method: Payment.Method(method).label),
+    "carrier": (gettext_lazy("carrier"), str),
+    "tracking_number": (gettext_lazy("tracking number"), str),
+    "reason": (gettext_lazy("reason"), str),
+    "refund_due": (gettext_lazy("refund due"), _amount),
 }
 
 
 def _details(data: dict[str, Any]) -> str:
-    told = [f"{label}: {data[name]}" for name, label in _DETAILS.items() if data.get(name)]
+    facts = [
+        (label, show(data[name])) for name, (label, show) in _DETAILS.items() if data.get(name)
+    ]
+    told = [f"{label}: {fact}" for label, fact in facts if fact]
     for item in data.get("items", ()):
         product = _("product %s") % item["product_id"]
         told.append(f"{item['quantity']} × {product}")

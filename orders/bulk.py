@@ -18,6 +18,7 @@ from orders.models import Order, OrderItem
 from orders.states import Status
 from shop.accounts.models import User
 from shop.bulk import Line, Work
+from shop.money import written
 
 
 class ShipForm(forms.Form):
@@ -105,12 +106,13 @@ def _effect(order: Order, to: Status, units: int) -> str:
     """Say what the move brings with it."""
     told = [f"{Status(order.status).label} → {to.label}"]
     if to is Status.PAID and (rest := books.open_amount(order)):
-        told.append(_("%(amount)s is booked as paid") % {"amount": rest})
+        told.append(_("%(amount)s is booked as paid") % {"amount": written(rest, order.currency)})
     if to is Status.CANCELLED:
         text = ngettext("%d piece back into stock", "%d pieces back into stock", units)
         told.append(text % units)
         if due := order.paid - order.refunded - order.refund_due:
-            told.append(_("a refund of %(amount)s is due") % {"amount": due})
+            amount = written(due, order.currency)
+            told.append(_("a refund of %(amount)s is due") % {"amount": amount})
     if to in (Status.SHIPPED, Status.CANCELLED) and settings.ORDER_MAIL:
         told.append(_("mail to the buyer"))
     return ", ".join(told)
@@ -130,7 +132,7 @@ def _do(to: Status) -> Callable[[UUID, User, dict[str, Any]], str]:
         if to is Status.CANCELLED and order.refund_due:
             return _("%(state)s, a refund of %(amount)s is due") % {
                 "state": came_of_it,
-                "amount": order.refund_due,
+                "amount": written(order.refund_due, order.currency),
             }
         return str(came_of_it)
 

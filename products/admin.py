@@ -19,7 +19,7 @@ from django.utils.decorators import method_decorator
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString, mark_safe
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
+from django.utils.translation import gettext_lazy, pgettext_lazy
 from django.views.decorators.http import require_POST
 
 from products import bulk, stock
@@ -53,9 +53,9 @@ _PRODUCTS = 50
 _FOUND = 1000
 
 
-def indented(category: Category) -> str:
+def indented(category: Category, name: str) -> str:
     """Return a category's name, further right the deeper it lies."""
-    return "\u2003" * category.depth + category.name_en
+    return "\u2003" * category.depth + name
 
 
 @admin.register(Category)
@@ -71,7 +71,7 @@ class CategoryAdmin(admin.ModelAdmin):
     @admin.display(description=gettext_lazy("English name"))
     def indented(self, category: Category) -> str:
         """The name, further right the deeper it lies."""
-        return indented(category)
+        return indented(category, category.name_en)
 
     def save_model(
         self, request: HttpRequest, obj: Category, form: "ModelForm[Category]", change: bool
@@ -114,7 +114,7 @@ class StockFilter(admin.SimpleListFilter):
         return [
             ("none", gettext_lazy("none")),
             ("low", gettext_lazy("up to 5")),
-            ("some", gettext_lazy("in stock")),
+            ("some", pgettext_lazy("filter", "in stock")),
         ]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Product]) -> QuerySet[Product]:
@@ -146,7 +146,7 @@ class BranchFilter(admin.SimpleListFilter):
             above = [int(key) for key in self.chosen.path.strip("/").split("/")]
         rows = Category.objects.filter(Q(pk__in=above) | Q(parent=self.chosen))
         downwards = sorted(rows, key=lambda category: (category.depth, category.name_en))
-        return [(str(category.pk), indented(category)) for category in downwards]
+        return [(str(category.pk), indented(category, str(category))) for category in downwards]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Product]) -> QuerySet[Product]:
         """Narrow the list."""

@@ -45,7 +45,7 @@ class AlreadyDone(ShopError):
     """What this key stands for has been done."""
 
     code = "already_done"
-    title = "Already done"
+    title = gettext_noop("Already done")
 
 
 class IdempotencyKey(models.Model):

@@ -59,13 +59,13 @@ def test_the_timeline_tells_who_did_what(client, clerk, alice, make_order, make_
     told = [(name, event.actor, details) for event, name, details in page.context["events"]]
     assert told == [
         ("order placed", alice, ""),
-        ("paid", clerk, "amount: 120000"),
+        ("paid", clerk, "amount: ₩120,000"),
         ("processing", clerk, ""),
         ("shipped", clerk, "carrier: CJ, tracking number: 6400-1"),
         ("delivered", clerk, ""),
         (
             "goods returned", clerk,
-            f"reason: too small, refund due: 60000, 1 × product {product.pk}",
+            f"reason: too small, refund due: ₩60,000, 1 × product {product.pk}",
         ),
     ]  # fmt: skip
 

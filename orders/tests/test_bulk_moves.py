@@ -68,7 +68,7 @@ def test_asking_changes_nothing_and_shows_what_would(desk, alice, make_order, ma
     assert set(effects) == {fresh.pk, gone.pk}
     assert "2 pieces back into stock" in effects[fresh.pk]
     assert "refund" not in effects[fresh.pk]
-    assert "a refund of 120000 is due" in effects[gone.pk]
+    assert "a refund of ₩120,000 is due" in effects[gone.pk]
     assert [line.pk for line in page.context["refused"]] == [done.pk]
     assert "From “shipped” it can" in page.content.decode()
     assert states(fresh, gone, done) == ["pending", "paid", "shipped"]
@@ -84,7 +84,7 @@ def test_each_is_moved_by_the_actions_code_and_told_of(desk, clerk, alice, make_
     assert report.context["failed"] == []
     text = report.content.decode()
     assert f"/admin/orders/order/{one.pk}/change/" in text
-    assert "a refund of 13000 is due" in text
+    assert "a refund of ₩13,000 is due" in text
     for order in (one, two):
         event = Event.objects.filter(subject=order.subject).latest("sequence")
         assert (event.type, event.actor, event.data["reason"]) == (

@@ -70,7 +70,7 @@ class OrderViewSet(ShopViewSet):
         "add_return": "orders.add_return",
     }
     with_query = frozenset({"list", "cancel", "summary", "export"})
-    id_schema: ClassVar[dict[str, str]] = {"type": "string", "format": "uuid"}
+    id_schema: ClassVar[dict[str, Any]] = {"type": "string", "format": "uuid"}
 
     @extend_schema(parameters=[OrderQuery], responses=page_of(OrderOutput))
     def list(self, request: Request) -> HttpResponse:

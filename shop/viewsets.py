@@ -74,7 +74,7 @@ class ShopViewSet(LimitedFirst, ViewSet):
     # The actions with parameters in their query; to the others any is unknown.
     with_query: ClassVar[frozenset[str]] = frozenset()
     # An `id` in a path, as the schema describes it.
-    id_schema: ClassVar[dict[str, str]] = {"type": "string", "pattern": KEY_PATTERN}
+    id_schema: ClassVar[dict[str, Any]] = {"type": "string", "pattern": KEY_PATTERN}
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         """Refuse parameters that nobody would read, once it is settled who asks."""

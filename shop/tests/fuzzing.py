@@ -63,6 +63,11 @@ class Requests:
         method, path = label.split()
         return self.schema[path][method]
 
+    def takes_something(self, label: str) -> bool:
+        """Whether an operation has parameters or a body."""
+        told = self.operation(label).definition.raw
+        return bool(told.get("parameters") or "requestBody" in told)
+
     def _drawn(self, label: str) -> list[Case]:
         """Return that many requests, good ones and bad ones."""
         operation = self.operation(label)

@@ -110,4 +110,5 @@ def test_nothing_but_what_the_schema_says(
     assert not tally.failures, "\n\n".join(
         f"{what}\n{shown}" for what, shown in tally.failures.items()
     )
-    assert tally.statuses.total() >= EXAMPLES // 2
+    # Of a call that takes nothing there is only one to draw.
+    assert len(requests.drawn(label)) >= (EXAMPLES // 2 if requests.takes_something(label) else 1)

@@ -14,6 +14,7 @@ from typing import Any
 from celery import Celery, bootsteps
 from celery.concurrency.prefork import TaskPool as Prefork
 from celery.signals import setup_logging, worker_process_init, worker_process_shutdown
+from celery.worker import consumer
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "shop.settings")
 
@@ -110,6 +111,25 @@ class Waker:
 
 
 waker = Waker()
+
+
+class Consumer(consumer.Consumer):
+    """Celery's, without the 28 queues that it keeps on RabbitMQ for tasks with a delay.
+
+    Due times are in the job rows.
+    """
+
+    class Blueprint(consumer.Consumer.Blueprint):  # type: ignore[misc,valid-type]
+        """Its steps."""
+
+        default_steps = tuple(
+            step
+            for step in consumer.Consumer.Blueprint.default_steps
+            if "delayed_delivery" not in step
+        )
+
+
+app.conf.worker_consumer = "shop.celery:Consumer"
 
 
 @setup_logging.connect

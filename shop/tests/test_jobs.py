@@ -324,12 +324,45 @@ def test_the_correlation_id_travels_with_the_job(ran, hints, monkeypatch):
     assert seen == ["request-12345"]
 
 
+def test_staff_cancel_and_run_again(client, admin, ran, hints):
+    waits, runs = queue.enqueue("test.work"), queue.enqueue("test.work")
+    done = Job.objects.create(task="test.work", state="finished")
+    queue.claim(runs.pk)
+    client.force_login(admin)
+
+    def choose(action):
+        client.post(
+            "/admin/shop/job/",
+            {"action": action, "_selected_action": [waits.pk, runs.pk, done.pk]},
+        )
+        rows = Job.objects.order_by("pk").values_list("state", "cancel_requested")
+        return [f"{state}, to end" if asked else state for state, asked in rows]
+
+    assert choose("cancel") == ["cancelled", "running, to end", "finished"]
+    assert choose("run_again") == ["queued", "running, to end", "queued"]
+
+
+def test_staff_see_how_far_a_job_is_and_why_it_failed(client, admin):
+    Job.objects.create(task="a", state="running", progress=0.42, phase="page 3")
+    failed = Job.objects.create(
+        task="b", state="failed", error="Traceback\n<b>out of paper</b>\n", correlation_id="r-12345"
+    )
+    client.force_login(admin)
+    page = client.get("/admin/shop/job/").content.decode()
+    assert "42 % page 3" in page
+    assert "&lt;b&gt;out of paper&lt;/b&gt;" in page
+    page = client.get(f"/admin/shop/job/{failed.pk}/change/").content.decode()
+    assert "<pre>Traceback\n&lt;b&gt;out of paper" in page
+    assert "/admin/shop/event/?q=r-12345" in page
+
+
 def test_old_rows_are_pruned(settings, alice, hints):
     from shop.accounts.models import AccessToken
     from shop.idempotency import IdempotencyKey
 
     past = timezone.now() - timedelta(days=365)
     Job.objects.create(task="old", state="finished", finished_at=past)
+    Job.objects.create(task="older", state="cancelled", finished_at=past)
     Job.objects.create(task="kept", state="failed", finished_at=past)
     IdempotencyKey.objects.create(caller="1", key="old", fingerprint="")
     IdempotencyKey.objects.update(created_at=past)
@@ -340,7 +373,7 @@ def test_old_rows_are_pruned(settings, alice, hints):
     job = queue.enqueue("shop.prune")
     queue.run(job.pk)
     job.refresh_from_db()
-    assert (job.state, job.result) == ("finished", "1 jobs, 0 deliveries, 1 keys, 1 tokens")
+    assert (job.state, job.result) == ("finished", "2 jobs, 0 deliveries, 1 keys, 1 tokens")
     assert set(Job.objects.values_list("task", flat=True)) == {"kept", "shop.prune"}
     assert IdempotencyKey.objects.get().key == "new"
 

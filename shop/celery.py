@@ -33,7 +33,7 @@ PERIODIC = {
 }
 # Seconds that a worker that is told to stop has for the jobs it runs, below the
 # half minute after which it is killed.
-_PATIENCE = 20.0
+_PATIENCE = 15.0
 # Seconds that no wake is sent after the last one, and after a failure.
 _BETWEEN, _PAUSE = 0.05, 10.0
 

@@ -51,13 +51,12 @@ def start(tmp_path):
 
     yield go
     for process in running:
-        if process.poll() is None:
+        # Those of processes have children, who are to end before the database is cleared.
+        if process.poll() is None and "prefork" in process.args:
             process.terminate()
-        try:
-            process.wait(40)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+            process.wait(60)
+        process.kill()
+        process.wait()
 
 
 def worker(*pool, name="test"):

@@ -27,7 +27,7 @@ _ADDER = """
 import json, sys, time, uuid
 import django
 django.setup()
-from benchmarks import job_app
+from benchmarks import long_job
 from django.db import transaction
 from shop.jobs.models import Job
 from shop.jobs.queue import enqueue
@@ -115,7 +115,8 @@ def _workers(arena: Arena, *, split: bool) -> Iterator[None]:
     processes = [
         subprocess.Popen(
             [
-                *(sys.executable, "-m", "celery", "--quiet", "-A", "benchmarks.job_app", "worker"),
+                *(sys.executable, "-m", "celery", "--quiet", "-A", "shop", "worker"),
+                *("--include", "benchmarks.long_job"),
                 *("--queues", queues, "--pool", pool, "--concurrency", str(number)),
                 *("--hostname", f"measured{os.getpid()}-{n}@%h"),
                 *("--without-mingle", "--without-gossip"),

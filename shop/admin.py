@@ -222,41 +222,41 @@ class JobAdmin(ReadOnly):
     """Background work: what waits, runs, failed and is done."""
 
     list_display = [
-        "__str__", "state", "how_far", "due_at", "attempts", "finished_at", "became",
+        "__str__", "state", "became", "due_at", "attempts", "finished_at",
     ]  # fmt: skip
     list_filter = ["state", "queue", ("task", LatelyFilter)]
     sortable_by = ()
     search_fields = ["task", "error", "correlation_id"]
     actions = ["run_again", "cancel"]
     fields = [
-        "task", "arguments", "queue", "unique_key", "state", "how_far", "cancel_requested",
-        "attempts", "created_at", "due_at", "started_at", "lease_until", "finished_at", "result",
-        "why", "caused_by",
+        "task", "arguments", "state", "how_far", "cancel_requested", "result", "why",
+        "caused_by", "attempts", "queue", "unique_key", "created_at", "due_at", "started_at",
+        "lease_until", "finished_at",
     ]  # fmt: skip
     readonly_fields = ["how_far", "why", "caused_by"]
 
     @admin.display(description=gettext_lazy("progress"))
-    def how_far(self, row: Job) -> str:
+    def how_far(self, row: Job) -> str | None:
         """How much of it is done, while it runs."""
         if row.state != Job.State.RUNNING:
-            return ""
+            return None
         return f"{int(row.progress * 100)} % {row.phase}".rstrip()
 
     @admin.display(description=gettext_lazy("result"))
     def became(self, row: Job) -> str:
-        """The result, or the last line of the error."""
-        return row.result or row.error.rstrip().rpartition("\n")[2][:200]
+        """How far it is, the result, or the last line of the error."""
+        return self.how_far(row) or row.result or row.error.rstrip().rpartition("\n")[2][:200]
 
     @admin.display(description=gettext_lazy("error"))
-    def why(self, row: Job) -> str:
+    def why(self, row: Job) -> str | None:
         """The error, line for line."""
-        return format_html("<pre>{}</pre>", row.error) if row.error else ""
+        return format_html("<pre>{}</pre>", row.error) if row.error else None
 
     @admin.display(description=gettext_lazy("correlation id"))
-    def caused_by(self, row: Job) -> str:
+    def caused_by(self, row: Job) -> str | None:
         """The request that wanted it, with a way to what else that request did."""
         if not row.correlation_id:
-            return ""
+            return None
         query = urlencode({"q": row.correlation_id})
         return format_html(
             '{} <a href="{}?{}">{}</a> <a href="{}?{}">{}</a>',

@@ -236,27 +236,29 @@ class JobAdmin(ReadOnly):
     readonly_fields = ["how_far", "why", "caused_by"]
 
     @admin.display(description=gettext_lazy("progress"))
-    def how_far(self, row: Job) -> str | None:
+    def how_far(self, row: Job) -> str:
         """How much of it is done, while it runs."""
         if row.state != Job.State.RUNNING:
-            return None
+            return "-"
         return f"{int(row.progress * 100)} % {row.phase}".rstrip()
 
     @admin.display(description=gettext_lazy("result"))
     def became(self, row: Job) -> str:
         """How far it is, the result, or the last line of the error."""
-        return self.how_far(row) or row.result or row.error.rstrip().rpartition("\n")[2][:200]
+        if row.state == Job.State.RUNNING:
+            return self.how_far(row)
+        return row.result or row.error.rstrip().rpartition("\n")[2][:200]
 
     @admin.display(description=gettext_lazy("error"))
-    def why(self, row: Job) -> str | None:
+    def why(self, row: Job) -> str:
         """The error, line for line."""
-        return format_html("<pre>{}</pre>", row.error) if row.error else None
+        return format_html("<pre>{}</pre>", row.error) if row.error else "-"
 
     @admin.display(description=gettext_lazy("correlation id"))
-    def caused_by(self, row: Job) -> str | None:
+    def caused_by(self, row: Job) -> str:
         """The request that wanted it, with a way to what else that request did."""
         if not row.correlation_id:
-            return None
+            return "-"
         query = urlencode({"q": row.correlation_id})
         return format_html(
             '{} <a href="{}?{}">{}</a> <a href="{}?{}">{}</a>',

@@ -3,6 +3,7 @@
 import contextlib
 from datetime import timedelta
 from typing import Any
+from urllib.parse import urlencode
 from uuid import UUID
 
 from django.contrib import admin, messages
@@ -10,7 +11,9 @@ from django.contrib.auth.admin import GroupAdmin, UserAdmin
 from django.contrib.auth.models import Group
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest
+from django.urls import reverse
 from django.utils import timezone
+from django.utils.html import format_html
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
@@ -19,7 +22,7 @@ from shop.bulk import few
 from shop.events.delivery import skip, try_again
 from shop.events.models import Event, SinkOffset
 from shop.jobs.models import Job
-from shop.jobs.queue import run_again
+from shop.jobs.queue import cancel, run_again
 from shop.lists import DaysFilter, LatelyFilter, LongList
 
 admin.site.site_header = gettext_lazy("Shop")
@@ -218,11 +221,55 @@ class SinkOffsetAdmin(ReadOnly):
 class JobAdmin(ReadOnly):
     """Background work: what waits, runs, failed and is done."""
 
-    list_display = ["__str__", "state", "due_at", "attempts", "finished_at", "result"]
-    list_filter = ["state", ("task", LatelyFilter)]
+    list_display = [
+        "__str__", "state", "became", "due_at", "attempts", "finished_at",
+    ]  # fmt: skip
+    list_filter = ["state", "queue", ("task", LatelyFilter)]
     sortable_by = ()
     search_fields = ["task", "error", "correlation_id"]
-    actions = ["run_again"]
+    actions = ["run_again", "cancel"]
+    fields = [
+        "task", "arguments", "state", "how_far", "cancel_requested", "result", "why",
+        "caused_by", "attempts", "queue", "unique_key", "created_at", "due_at", "started_at",
+        "lease_until", "finished_at",
+    ]  # fmt: skip
+    readonly_fields = ["how_far", "why", "caused_by"]
+
+    @admin.display(description=gettext_lazy("progress"))
+    def how_far(self, row: Job) -> str:
+        """How much of it is done, while it runs."""
+        if row.state != Job.State.RUNNING:
+            return "-"
+        return f"{int(row.progress * 100)} % {row.phase}".rstrip()
+
+    @admin.display(description=gettext_lazy("result"))
+    def became(self, row: Job) -> str:
+        """How far it is, the result, or the last line of the error."""
+        if row.state == Job.State.RUNNING:
+            return self.how_far(row)
+        return row.result or row.error.rstrip().rpartition("\n")[2][:200]
+
+    @admin.display(description=gettext_lazy("error"))
+    def why(self, row: Job) -> str:
+        """The error, line for line."""
+        return format_html("<pre>{}</pre>", row.error) if row.error else "-"
+
+    @admin.display(description=gettext_lazy("correlation id"))
+    def caused_by(self, row: Job) -> str:
+        """The request that wanted it, with a way to what else that request did."""
+        if not row.correlation_id:
+            return "-"
+        query = urlencode({"q": row.correlation_id})
+        return format_html(
+            '{} <a href="{}?{}">{}</a> <a href="{}?{}">{}</a>',
+            row.correlation_id,
+            reverse("admin:shop_event_changelist"),
+            query,
+            _("events"),
+            reverse("admin:shop_job_changelist"),
+            query,
+            _("jobs"),
+        )
 
     @admin.action(description=gettext_lazy("Run again"), permissions=["run"])
     def run_again(self, request: HttpRequest, queryset: QuerySet[Job]) -> None:
@@ -231,6 +278,17 @@ class JobAdmin(ReadOnly):
         again = [pk for pk in chosen if run_again(pk)]
         self.message_user(
             request, _("%d queued.") % len(again), messages.SUCCESS if again else messages.WARNING
+        )
+
+    @admin.action(description=gettext_lazy("Cancel"), permissions=["run"])
+    def cancel(self, request: HttpRequest, queryset: QuerySet[Job]) -> None:
+        """End the chosen jobs: those that wait at once, those that run when they next tell."""
+        chosen = few(self, request, queryset.values_list("pk", flat=True))
+        ended = [pk for pk in chosen if cancel(pk)]
+        self.message_user(
+            request,
+            _("%d cancelled.") % len(ended),
+            messages.SUCCESS if ended else messages.WARNING,
         )
 
     def has_run_permission(self, request: HttpRequest) -> bool:

@@ -14,16 +14,19 @@ class ShopConfig(AppConfig):
 
     def ready(self) -> None:
         """Keep the staff groups complete after each migrate; wire jobs to Celery."""
+        from django.conf import settings
         from django.db.models.signals import post_migrate
 
         from shop import checks
         from shop.accounts import failures, reset
         from shop.accounts.groups import ensure_groups
-        from shop.celery import wake_worker
+        from shop.celery import waker
         from shop.jobs import housekeeping, queue
 
         post_migrate.connect(ensure_groups, dispatch_uid="shop.ensure_groups")
-        queue.set_wake(wake_worker)
+        if settings.BROKER_URL:
+            # One made of files is slower than looking.
+            queue.set_wake(waker.wake)
         # Imported for what they register.
         assert checks and failures and housekeeping and reset
 

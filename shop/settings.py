@@ -16,6 +16,7 @@ from typing import Any
 import dj_database_url
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management.utils import get_random_secret_key
+from kombu import Exchange, Queue
 
 # --- The environment -------------------------------------------------------
 
@@ -274,6 +275,7 @@ _EMBEDDED_BROKER = DATA_DIR / "broker"
 CELERY_BROKER_URL = BROKER_URL or "filesystem://localhost"
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_CONNECTION_TIMEOUT = 2
+CELERY_BROKER_TRANSPORT_OPTIONS: dict[str, Any] = {}
 if CELERY_BROKER_URL.startswith("filesystem:"):
     for _folder in ("messages", "control", "processed"):
         (_EMBEDDED_BROKER / _folder).mkdir(parents=True, exist_ok=True)
@@ -283,15 +285,24 @@ if CELERY_BROKER_URL.startswith("filesystem:"):
         "control_folder": str(_EMBEDDED_BROKER / "control"),
         "processed_folder": str(_EMBEDDED_BROKER / "processed"),
     }
-CELERY_TASK_DEFAULT_QUEUE = "default"
+_QUEUE_ARGUMENTS: dict[str, Any] = {}
+if CELERY_BROKER_URL.startswith(("amqp:", "amqps:", "pyamqp:")):
+    # Queues that outlive a node of RabbitMQ, and messages that it has confirmed.
+    _QUEUE_ARGUMENTS = {"x-queue-type": "quorum"}
+    CELERY_BROKER_TRANSPORT_OPTIONS = {"confirm_publish": True}
+CELERY_TASK_QUEUES = [
+    Queue(name, Exchange(name), routing_key=name, queue_arguments=_QUEUE_ARGUMENTS)
+    for name in ("jobs.default", "jobs.long")
+]
+CELERY_TASK_DEFAULT_QUEUE = "jobs.default"
 CELERY_TASK_IGNORE_RESULT = True
-# A message is confirmed when its task is done. The job row decides whether
-# there is anything left to do, so running twice is harmless.
+# A message is confirmed when its task is done; each may be run twice.
 CELERY_TASK_ACKS_LATE = True
 CELERY_TASK_TIME_LIMIT = 600
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
-CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = True
+# Tasks are short, and with one's process would end the job that runs there.
+CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = False
 CELERY_TIMEZONE = "UTC"
 CELERY_BEAT_SCHEDULE_FILENAME = str(DATA_DIR / "celerybeat-schedule")
 

@@ -18,7 +18,7 @@ def prune() -> str:
     """Delete old job rows, idempotency keys, delivery notes, expired tokens and sessions."""
     now = timezone.now()
     old = now - timedelta(days=settings.JOB_HISTORY_DAYS)
-    jobs, _ = Job.objects.filter(state=Job.State.FINISHED, finished_at__lt=old).delete()
+    jobs, _ = Job.objects.long_ago(old).delete()
     offsets = delivery.prune(old)
     keys, _ = IdempotencyKey.objects.filter(
         created_at__lt=now - timedelta(hours=settings.IDEMPOTENCY_HOURS)

@@ -1,6 +1,6 @@
 """Job rows: the truth behind Celery."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from django.db import models
 from django.utils import timezone
@@ -15,9 +15,17 @@ class JobQuerySet(models.QuerySet["Job"]):
         """Jobs that wait and whose time has come."""
         return self.filter(state=Job.State.QUEUED, due_at__lte=now)
 
-    def abandoned(self, before: datetime) -> "JobQuerySet":
-        """Jobs that began before `before` and never ended: their worker is gone."""
-        return self.filter(state=Job.State.RUNNING, started_at__lt=before)
+    def abandoned(self, now: datetime) -> "JobQuerySet":
+        """Jobs that run and whose lease nobody has renewed: their worker is gone."""
+        # Code from before there were leases may run beside this one; its longest
+        # job takes 25 minutes.
+        unleased = models.Q(lease_until=None, started_at__lt=now - timedelta(minutes=30))
+        return self.filter(models.Q(lease_until__lt=now) | unleased, state=Job.State.RUNNING)
+
+    def long_ago(self, before: datetime) -> "JobQuerySet":
+        """Jobs that ended well, or were cancelled, before `before`."""
+        ended = [Job.State.FINISHED, Job.State.CANCELLED]
+        return self.filter(state__in=ended, finished_at__lt=before)
 
 
 class Job(models.Model):
@@ -28,14 +36,34 @@ class Job(models.Model):
         RUNNING = "running", _("running")
         FAILED = "failed", _("failed")
         FINISHED = "finished", _("finished")
+        CANCELLED = "cancelled", _("cancelled")
+
+    class Queue(models.TextChoices):
+        DEFAULT = "default", _("default")
+        LONG = "long", _("long")
 
     task = models.CharField(_("task"), max_length=100)
     arguments = models.JSONField(_("arguments"), default=dict, blank=True)
     state = models.CharField(_("state"), max_length=10, choices=State.choices, default=State.QUEUED)
+    # Work of seconds, and work of minutes that must not hold it up.
+    queue = models.CharField(
+        _("queue"),
+        max_length=10,
+        choices=Queue.choices,
+        default=Queue.DEFAULT,
+        db_default="default",
+    )
     # While a job with this key waits, another is not added.
     unique_key = models.CharField(_("unique key"), max_length=200, blank=True)
     due_at = models.DateTimeField(_("due"), default=timezone.now)
     attempts = models.PositiveSmallIntegerField(_("attempts"), default=0)
+    # Whose run it is, and until when that is believed without a word from them.
+    claim = models.UUIDField(_("claim"), null=True, blank=True, editable=False)
+    lease_until = models.DateTimeField(_("lease until"), null=True, blank=True)
+    # From 0 to 1, and what is being done.
+    progress = models.FloatField(_("progress"), default=0, db_default=0)
+    phase = models.CharField(_("phase"), max_length=100, blank=True, default="", db_default="")
+    cancel_requested = models.BooleanField(_("cancel requested"), default=False, db_default=False)
     result = models.TextField(_("result"), blank=True)
     error = models.TextField(_("error"), blank=True)
     correlation_id = models.CharField(_("correlation id"), max_length=100, blank=True)
@@ -57,13 +85,25 @@ class Job(models.Model):
                 name="job_unique_while_queued",
             ),
             models.CheckConstraint(
-                condition=models.Q(state__in=["queued", "running", "failed", "finished"]),
+                condition=models.Q(
+                    state__in=["queued", "running", "failed", "finished", "cancelled"]
+                ),
                 name="job_state_valid",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(queue__in=["default", "long"]), name="job_queue_valid"
             ),
         ]
         indexes = [
             models.Index(
-                fields=["due_at"], condition=models.Q(state="queued"), name="job_queued_due"
+                fields=["queue", "due_at", "id"],
+                condition=models.Q(state="queued"),
+                name="job_queue_due",
+            ),
+            models.Index(
+                fields=["lease_until"],
+                condition=models.Q(state="running"),
+                name="job_running_lease",
             ),
             models.Index(fields=["finished_at"], name="job_finished_at"),
             models.Index(fields=["-id"], condition=models.Q(state="failed"), name="job_failed"),

@@ -1,8 +1,12 @@
 """Adding, running and finding again background jobs.
 
-A job is a row. Celery carries its id to a worker as soon as the row is
-committed; that message is a hint and may be lost. The sweep, which beat calls
-every few seconds, finds every row whose time has come.
+A job is a row. The hands of each worker (`shop.jobs.hands`) ask for rows whose
+time has come, a few times a second; a wake, in the process or through the
+broker, only makes them ask at once and may be lost.
+
+Who runs a job has claimed it and renews the claim's lease. When that has
+lapsed, the worker is gone and the job waits again, so a job may be run twice:
+see `job` for how a task makes sure of its effects.
 """
 
 import logging
@@ -10,12 +14,14 @@ import random
 import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from contextvars import ContextVar
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any, Literal
+from uuid import UUID, uuid4
 
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, connection, transaction
 from django.db.models import F
 from django.utils import timezone
 
@@ -30,13 +36,27 @@ MAX_ATTEMPTS = 5
 
 # Work of seconds, and work of minutes that must not hold it up.
 Queue = Literal["default", "long"]
-# In seconds: Celery's hard limit for a job, below the half hour after which
-# RabbitMQ takes an unconfirmed message back. Whatever is still "running"
-# GRACE after it has lost its worker.
+# Seconds after which a job is given up even though its worker lives.
 TIME_LIMITS: dict[Queue, int] = {"default": 600, "long": 1500}
-GRACE = 300
+# Seconds that a claim is believed without a word from its worker. It is renewed
+# every few seconds (shop.jobs.hands).
+LEASE = 25.0
+# Seconds between two notes of a job's progress.
+_TELL_EVERY = 0.5
 
 Task = Callable[..., str | None]
+
+
+class Cancelled(BaseException):
+    """The job is to end: staff cancelled it, or it is another worker's by now.
+
+    Not an Exception, so that a job which goes on after the failure of one of
+    its rows does not go on after this.
+    """
+
+
+class GivenBack(BaseException):
+    """The worker is told to stop: the job waits again, for another."""
 
 
 @dataclass(frozen=True)
@@ -44,40 +64,71 @@ class _Registered:
     function: Task
     queue: Queue
     attempts: int
+    once: bool = False
+
+
+@dataclass
+class Run:
+    """A job that this process runs just now."""
+
+    row: Job
+    limit: float
+    stopping: threading.Event
+    told_at: float = 0.0
 
 
 _registry: dict[str, _Registered] = {}
-# shop/celery.py puts the sender here; without a broker the sweep does it all.
-_wake: Callable[[int, Queue], None] | None = None
-# Told of each run: task, outcome (finished, retried, failed) and seconds.
+# shop/celery.py puts here what tells other processes of a queue's news.
+_wake: Callable[[Queue], None] | None = None
+# Told likewise, in this process: its hands.
+_listeners: set[Callable[[], None]] = set()
+# Told of each run: task, outcome (finished, retried, failed, cancelled, given
+# back, lost) and seconds.
 _observers: list[Callable[[str, str, float], None]] = []
-# A worker of threads serves both queues; long work gets one of them at most.
-_long = threading.Lock()
+# What this process runs, by claim.
+running: dict[UUID, Run] = {}
+_current: ContextVar[Run | None] = ContextVar("job", default=None)
 
 
 def job(
-    name: str, *, queue: Queue = "default", attempts: int = MAX_ATTEMPTS
+    name: str, *, queue: Queue = "default", attempts: int = MAX_ATTEMPTS, once: bool = False
 ) -> Callable[[Task], Task]:
     """Register a function as the job `name`.
 
-    It takes ids as keyword arguments, may be run twice, and returns a line
-    for the staff page or None. Work of more than a few seconds belongs on the
-    queue "long". `attempts` is how often it is tried before it has failed.
+    It takes ids as keyword arguments and returns a line for the staff page or
+    None. Work of more than a few seconds belongs on the queue "long".
+    `attempts` is how often it is tried before it has failed.
+
+    A worker may die between the effect and the note that it is done, and then
+    the job is run again. So either a second run finds the first one's effect in
+    the rows and does nothing, or all that it does is in the database and it is
+    `once`: effect and note are one transaction. What leaves the process (mail)
+    is done at least once.
     """
 
     def register(function: Task) -> Task:
         if name in _registry:
             raise ValueError(f"Two jobs are named {name}.")
-        _registry[name] = _Registered(function, queue, attempts)
+        _registry[name] = _Registered(function, queue, attempts, once)
         return function
 
     return register
 
 
-def set_wake(wake: Callable[[int, Queue], None]) -> None:
-    """Set what tells a worker of a new job's id."""
+def set_wake(wake: Callable[[Queue], None]) -> None:
+    """Set what tells other processes that a queue has a new job; it must never fail or wait."""
     global _wake
     _wake = wake
+
+
+def listen(listener: Callable[[], None]) -> None:
+    """Have `listener` called, in whatever thread, when this process has added a job."""
+    _listeners.add(listener)
+
+
+def stop_listening(listener: Callable[[], None]) -> None:
+    """Undo `listen`."""
+    _listeners.discard(listener)
 
 
 def observe(observer: Callable[[str, str, float], None]) -> None:
@@ -85,23 +136,20 @@ def observe(observer: Callable[[str, str, float], None]) -> None:
     _observers.append(observer)
 
 
-def _queue_of(task: str) -> Queue:
-    found = _registry.get(task)
-    return found.queue if found else "default"
+def wake_hands() -> None:
+    """Have this process's hands look at once."""
+    for listener in list(_listeners):
+        listener()
 
 
-def _hint(job_id: int, task: str) -> None:
-    if _wake is None:
-        return
-    try:
-        _wake(job_id, _queue_of(task))
-    except Exception:
-        # The sweep finds the row; a broker that is gone must not fail the request.
-        logger.warning("broker out of reach, the sweep will find the job", exc_info=True)
+def _tell(queue: Queue) -> None:
+    wake_hands()
+    if _wake is not None:
+        _wake(queue)
 
 
 def enqueue(name: str, *, unique_key: str = "", **arguments: Any) -> Job | None:
-    """Add a job in the caller's transaction; a worker is told after the commit.
+    """Add a job in the caller's transaction; workers are told after the commit.
 
     Returns None if a job with `unique_key` waits already.
 
@@ -110,87 +158,168 @@ def enqueue(name: str, *, unique_key: str = "", **arguments: Any) -> Job | None:
     """
     if name not in _registry:
         raise LookupError(f"No job is named {name}.")
+    queue = _registry[name].queue
     try:
         with transaction.atomic():
             row = Job.objects.create(
                 task=name,
                 arguments=arguments,
+                queue=queue,
                 unique_key=unique_key,
                 correlation_id=correlation_id.get(),
             )
     except IntegrityError:
         return None
-    transaction.on_commit(lambda: _hint(row.pk, name))
+    transaction.on_commit(lambda: _tell(queue))
     return row
 
 
 def leave(name: str, **arguments: Any) -> None:
-    """Add a job for the sweep to find: one INSERT and no message, for hot paths.
+    """Add a job with one INSERT and no message, for hot paths; this process's hands are told.
 
     Raises:
         LookupError: no such job.
     """
     if name not in _registry:
         raise LookupError(f"No job is named {name}.")
-    now = timezone.now()
-    insert([Job(task=name, arguments=arguments, due_at=now, correlation_id=correlation_id.get())])
+    row = Job(
+        task=name,
+        arguments=arguments,
+        queue=_registry[name].queue,
+        due_at=timezone.now(),
+        correlation_id=correlation_id.get(),
+    )
+    insert([row])
+    transaction.on_commit(wake_hands)
 
 
-def run(job_id: int) -> bool:
-    """Run one job if it waits and is due. Returns whether it was this call that ran it.
-
-    A second long job in the same process is left to the sweep.
-    """
-    task = Job.objects.filter(pk=job_id).values_list("task", flat=True).first()
-    if task is None:
-        return False
-    if _queue_of(task) == "default":
-        return _run(job_id)
-    if not _long.acquire(blocking=False):
-        return False
-    try:
-        return _run(job_id)
-    finally:
-        _long.release()
+def claim_next(queues: Collection[Queue]) -> Job | None:
+    """Claim the job of these queues that has been due longest; the caller must `do` it."""
+    due = Job.objects.due(timezone.now()).filter(queue__in=queues)
+    # Of several workers that see the same rows one gets each, and few get none.
+    for job_id in due.order_by("due_at", "pk").values_list("pk", flat=True)[:5]:
+        row = claim(job_id)
+        if row is not None:
+            return row
+    return None
 
 
-def _run(job_id: int) -> bool:
-    now = timezone.now()
-    # Compare-and-set: of several workers told of one job, one gets it.
+def claim(job_id: int) -> Job | None:
+    """Claim one job, if it waits and is due."""
+    now, token = timezone.now(), uuid4()
+    # Compare-and-set: of several workers that want one job, one gets it.
     claimed = (
         Job.objects.due(now)
         .filter(pk=job_id)
-        .update(state=Job.State.RUNNING, started_at=now, attempts=F("attempts") + 1)
-    )
-    if not claimed:
-        return False
-    row = Job.objects.get(pk=job_id)
-    token = correlation_id.set(sane_correlation_id(row.correlation_id))
-    began, outcome = time.perf_counter(), "finished"
-    try:
-        try:
-            function = _registry[row.task].function
-        except KeyError:
-            raise LookupError(f"No job is named {row.task}.") from None
-        result = function(**row.arguments) or ""
-    except Exception as error:
-        outcome = "failed" if _failed(row, error) else "retried"
-    else:
-        _still_mine(row).update(
-            state=Job.State.FINISHED, finished_at=timezone.now(), result=result, error=""
+        .update(
+            state=Job.State.RUNNING,
+            started_at=now,
+            attempts=F("attempts") + 1,
+            claim=token,
+            lease_until=now + timedelta(seconds=LEASE),
+            progress=0,
+            phase="",
         )
-    finally:
-        correlation_id.reset(token)
-        seconds = time.perf_counter() - began
-        for observer in _observers:
-            observer(row.task, outcome, seconds)
+    )
+    return Job.objects.get(pk=job_id) if claimed else None
+
+
+def run(job_id: int) -> bool:
+    """Run one job if it waits and is due. Returns whether it was this call that ran it."""
+    row = claim(job_id)
+    if row is None:
+        return False
+    do(row)
     return True
 
 
+def do(row: Job, stopping: threading.Event | None = None) -> None:
+    """Run a job that was claimed; when `stopping` is set it may give the job back."""
+    assert row.claim is not None
+    limit = time.monotonic() + TIME_LIMITS[row.queue]  # type: ignore[index]
+    current = Run(row, limit, stopping or threading.Event())
+    running[row.claim] = current
+    tokens = correlation_id.set(sane_correlation_id(row.correlation_id)), _current.set(current)
+    began = time.perf_counter()
+    outcome = "lost"
+    try:
+        outcome = _do(row)
+    finally:
+        correlation_id.reset(tokens[0])
+        _current.reset(tokens[1])
+        running.pop(row.claim, None)
+        seconds = time.perf_counter() - began
+        for observer in _observers:
+            observer(row.task, outcome, seconds)
+
+
+def _do(row: Job) -> str:
+    try:
+        try:
+            known = _registry[row.task]
+        except KeyError:
+            raise LookupError(f"No job is named {row.task}.") from None
+        if not known.once:
+            result = known.function(**row.arguments) or ""
+            return "finished" if _finish(row, result) else "lost"
+        with transaction.atomic():
+            result = known.function(**row.arguments) or ""
+            if not _finish(row, result):
+                raise Cancelled
+        return "finished"
+    except Cancelled:
+        return "cancelled" if _cancelled(row) else "lost"
+    except GivenBack:
+        give_back(row)
+        return "given back"
+    except Exception as error:
+        return "failed" if _failed(row, error) else "retried"
+
+
+def progress(share: float, phase: str = "") -> None:
+    """Note how far the running job has got, from 0 to 1; the job may end here.
+
+    Cheap enough for a loop: it writes twice a second at most. Call it outside
+    transactions: inside one nothing is written, as nobody would see it before
+    the commit, and the job is only asked to end. Outside a job it does nothing.
+
+    Raises:
+        Cancelled, GivenBack: let them through.
+    """
+    current = _current.get()
+    if current is None:
+        return
+    if current.stopping.is_set():
+        raise GivenBack
+    now = time.monotonic()
+    if now - current.told_at < _TELL_EVERY:
+        return
+    current.told_at = now
+    wanted = _still_mine(current.row).filter(cancel_requested=False)
+    if connection.in_atomic_block:
+        goes_on = wanted.exists()
+    else:
+        goes_on = bool(wanted.update(progress=min(1.0, max(0.0, share)), phase=phase[:100]))
+    if not goes_on:
+        raise Cancelled
+
+
 def _still_mine(row: Job) -> Any:
-    # The attempt number is the claim: a worker that was given up for dead and
-    # comes back must not overwrite what its successor wrote.
-    return Job.objects.filter(pk=row.pk, state=Job.State.RUNNING, attempts=row.attempts)
+    # A worker that was given up for dead and comes back must not overwrite what
+    # its successor wrote.
+    return Job.objects.filter(pk=row.pk, state=Job.State.RUNNING, claim=row.claim)
+
+
+def _finish(row: Job, result: str) -> int:
+    ended = _still_mine(row).update(
+        state=Job.State.FINISHED, finished_at=timezone.now(), result=result, error="", progress=1
+    )
+    return int(ended)
+
+
+def _cancelled(row: Job) -> int:
+    ended = _still_mine(row).update(state=Job.State.CANCELLED, finished_at=timezone.now())
+    return int(ended)
 
 
 def _failed(row: Job, error: Exception) -> bool:
@@ -206,66 +335,115 @@ def _failed(row: Job, error: Exception) -> bool:
         _still_mine(row).update(state=Job.State.FAILED, finished_at=now, error=text)
         return True
     pause = 2**row.attempts * random.uniform(0.5, 1.5)  # noqa: S311
-    _requeue(row, due_at=now + timedelta(seconds=pause), error=text)
+    _requeue(row, _still_mine(row), due_at=now + timedelta(seconds=pause), error=text)
     return False
 
 
-def _requeue(row: Job, **fields: Any) -> None:
+def _requeue(row: Job, rows: Any, *, error: str, **fields: Any) -> None:
+    """Have the job wait again, if it is still among `rows`."""
     try:
         with transaction.atomic():
-            _still_mine(row).update(state=Job.State.QUEUED, **fields)
+            rows.filter(cancel_requested=False).update(
+                state=Job.State.QUEUED, error=error, claim=None, lease_until=None, **fields
+            )
     except IntegrityError:
         # Another with the same key waits by now and will do the work.
-        _still_mine(row).update(
-            state=Job.State.FAILED, finished_at=timezone.now(), error=fields.get("error", row.error)
+        rows.update(
+            state=Job.State.FAILED,
+            finished_at=timezone.now(),
+            error=error or "Another with the same key waits.",
         )
+    # What was cancelled meanwhile is not tried again.
+    rows.filter(cancel_requested=True).update(
+        state=Job.State.CANCELLED, finished_at=timezone.now(), error=error
+    )
+
+
+def give_back(row: Job) -> None:
+    """Let another worker have a job at once, as if it had not been begun."""
+    _requeue(
+        row,
+        _still_mine(row),
+        error=row.error,
+        due_at=timezone.now(),
+        attempts=F("attempts") - 1,
+    )
+
+
+def cancel(job_id: int) -> bool:
+    """End a job: at once while it waits, else when it next tells of its progress.
+
+    Returns whether it was in such a state.
+    """
+    waiting = Job.objects.filter(pk=job_id, state=Job.State.QUEUED)
+    if waiting.update(state=Job.State.CANCELLED, finished_at=timezone.now()):
+        return True
+    live = Job.objects.filter(pk=job_id, state=Job.State.RUNNING)
+    return bool(live.update(cancel_requested=True))
 
 
 def run_again(job_id: int) -> bool:
-    """Queue a failed or finished job once more. Returns whether it was in such a state."""
-    task = Job.objects.filter(pk=job_id).values_list("task", flat=True).first()
+    """Queue a job that has ended once more. Returns whether it had."""
+    ended = [Job.State.FAILED, Job.State.FINISHED, Job.State.CANCELLED]
+    queue = Job.objects.filter(pk=job_id).values_list("queue", flat=True).first()
     try:
         with transaction.atomic():
-            changed = Job.objects.filter(
-                pk=job_id, state__in=[Job.State.FAILED, Job.State.FINISHED]
-            ).update(
+            changed = Job.objects.filter(pk=job_id, state__in=ended).update(
                 state=Job.State.QUEUED,
                 attempts=0,
                 due_at=timezone.now(),
                 finished_at=None,
                 error="",
+                progress=0,
+                phase="",
+                cancel_requested=False,
             )
     except IntegrityError:
         return False
-    if changed and task:
-        transaction.on_commit(lambda: _hint(job_id, task))
+    if changed:
+        transaction.on_commit(lambda: _tell(queue))  # type: ignore[arg-type]
     return bool(changed)
 
 
-def _abandoned(row: Job, now: datetime) -> None:
-    gone = "The worker went away."
+def renew(claims: Collection[UUID]) -> None:
+    """Say that these runs are alive."""
+    Job.objects.filter(claim__in=claims, state=Job.State.RUNNING).update(
+        lease_until=timezone.now() + timedelta(seconds=LEASE)
+    )
+
+
+def take_back() -> int:
+    """Queue the jobs of workers that are gone; returns how many."""
+    now = timezone.now()
+    rows = list(Job.objects.abandoned(now))
+    for row in rows:
+        # It may have been slow, and have renewed the lease since.
+        _abandoned(
+            row, _still_mine(row).filter(lease_until=row.lease_until), "The worker went away."
+        )
+    return len(rows)
+
+
+def overdue(row: Job) -> None:
+    """Give up a run of this process that has passed its time limit."""
+    logger.error("job overdue", extra={"job": row.pk, "task": row.task})
+    limit = TIME_LIMITS[row.queue]  # type: ignore[index]
+    _abandoned(row, _still_mine(row), f"It took longer than {limit} seconds.")
+
+
+def _abandoned(row: Job, rows: Any, why: str) -> None:
     known = _registry.get(row.task)
     if known and row.attempts >= known.attempts:
-        _still_mine(row).update(state=Job.State.FAILED, finished_at=now, error=gone)
+        rows.update(state=Job.State.FAILED, finished_at=timezone.now(), error=why)
     else:
-        _requeue(row, due_at=now, error=gone)
+        _requeue(row, rows, due_at=timezone.now(), error=why)
 
 
 def sweep(queue: Queue = "default") -> int:
-    """Give up on dead workers' jobs and run all of the queue that is due.
-
-    Returns how many were run; of the long ones, one at a time. A job whose
-    name nobody knows is of the default queue, and fails there.
-    """
-    now = timezone.now()
-    long = [name for name, known in _registry.items() if known.queue == "long"]
-    rows = (
-        Job.objects.filter(task__in=long) if queue == "long" else Job.objects.exclude(task__in=long)
-    )
-    for row in rows.abandoned(now - timedelta(seconds=TIME_LIMITS[queue] + GRACE)):
-        _abandoned(row, now)
+    """Do all of the queue that is due, here and now; returns how many jobs were run."""
+    take_back()
     ran = 0
-    most = 1 if queue == "long" else 100
-    for job_id in rows.due(now).order_by("due_at", "pk").values_list("pk", flat=True)[:most]:
-        ran += run(job_id)
+    while (row := claim_next([queue])) is not None:
+        do(row)
+        ran += 1
     return ran

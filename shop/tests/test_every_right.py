@@ -219,6 +219,7 @@ ACTIONS: dict[str, str] = {
     "shop.user delete_selected": ALL,
     "shop.accesstoken delete_selected": ALL,
     "shop.job run_again": OPERATIONS_STAFF,
+    "shop.job cancel": OPERATIONS_STAFF,
     "shop.sinkoffset try_again": OPERATIONS_STAFF,
     "shop.sinkoffset skip": OPERATIONS_STAFF,
     "monitoring.alertrule delete_selected": OPERATIONS_STAFF,

@@ -1,18 +1,25 @@
 """Job rows: run once, retried, found again."""
 
+import threading
+from contextlib import suppress
 from datetime import timedelta
+from types import SimpleNamespace
+from uuid import uuid4
 
 import pytest
 from django.utils import timezone
 
+from products.models import Product
 from shop.jobs import queue
 from shop.jobs.models import Job
 
 pytestmark = pytest.mark.django_db
 
 
-def register(monkeypatch, function, lane="default", attempts=5):
-    monkeypatch.setitem(queue._registry, "test.work", queue._Registered(function, lane, attempts))
+def register(monkeypatch, function, lane="default", attempts=5, **options):
+    monkeypatch.setitem(
+        queue._registry, "test.work", queue._Registered(function, lane, attempts, **options)
+    )
 
 
 @pytest.fixture
@@ -33,7 +40,7 @@ def ran(monkeypatch):
 @pytest.fixture
 def hints(monkeypatch):
     told = []
-    monkeypatch.setattr(queue, "_wake", lambda job_id, queue: told.append(job_id))
+    monkeypatch.setattr(queue, "_wake", told.append)
     return told
 
 
@@ -43,26 +50,13 @@ def test_a_job_is_announced_after_the_commit_and_runs_once(
     with django_capture_on_commit_callbacks(execute=True):
         job = queue.enqueue("test.work", order=5)
         assert hints == []
-    assert hints == [job.pk]
+    assert hints == ["default"]
     assert queue.run(job.pk) is True
     assert queue.run(job.pk) is False
     assert ran == [{"order": 5}]
     job.refresh_from_db()
     assert (job.state, job.result, job.attempts) == ("finished", "done", 1)
     assert job.finished_at is not None
-
-
-def test_with_the_broker_gone_the_sweep_finds_it(
-    ran, monkeypatch, django_capture_on_commit_callbacks
-):
-    def broken(job_id, queue):
-        raise OSError("no broker")
-
-    monkeypatch.setattr(queue, "_wake", broken)
-    with django_capture_on_commit_callbacks(execute=True):
-        queue.enqueue("test.work")
-    assert queue.sweep() == 1
-    assert len(ran) == 1
 
 
 def test_a_failure_is_kept_and_tried_again_later(ran, hints):
@@ -101,8 +95,8 @@ def test_one_job_a_key_waits_at_a_time(ran, hints):
 
 def test_a_job_whose_worker_died_is_run_by_another(ran, hints):
     job = queue.enqueue("test.work")
-    long_ago = timezone.now() - timedelta(seconds=queue.TIME_LIMITS["default"] + queue.GRACE + 1)
-    Job.objects.update(state="running", started_at=long_ago, attempts=1)
+    a_while_ago = timezone.now() - timedelta(seconds=1)
+    Job.objects.update(state="running", claim=uuid4(), lease_until=a_while_ago, attempts=1)
     queue.sweep()
     job.refresh_from_db()
     assert (job.state, job.attempts, len(ran)) == ("finished", 2, 1)
@@ -122,34 +116,170 @@ def test_a_worker_given_up_for_dead_overwrites_nothing(ran, hints, monkeypatch):
     assert job.result == "theirs"
 
 
-def test_long_work_has_a_sweep_of_its_own(monkeypatch, hints):
+def test_long_work_has_a_queue_of_its_own(monkeypatch, hints):
     register(monkeypatch, lambda: "done", lane="long")
     first, second = queue.enqueue("test.work"), queue.enqueue("test.work")
     assert queue.sweep() == 0
-    # One a turn, so that the message that rang for it is soon confirmed.
-    assert queue.sweep("long") == 1
-    assert queue.sweep("long") == 1
+    assert queue.sweep("long") == 2
     assert set(Job.objects.values_list("pk", "state")) == {
         (first.pk, "finished"),
         (second.pk, "finished"),
     }
 
 
-def test_a_process_does_one_long_job_at_a_time(monkeypatch, hints):
-    inside = []
+def test_a_job_that_is_alive_is_left_alone(ran, hints):
+    job = queue.enqueue("test.work")
+    row = queue.claim(job.pk)
+    Job.objects.update(lease_until=timezone.now() - timedelta(seconds=1))
+    queue.renew([row.claim])
+    assert queue.take_back() == 0
+    assert queue.sweep() == 0
+    queue.do(row)
+    assert len(ran) == 1
+
+
+def test_a_job_of_code_without_leases_is_believed_for_half_an_hour(ran, hints):
+    queue.enqueue("test.work")
+    Job.objects.update(state="running", started_at=timezone.now() - timedelta(minutes=29))
+    assert queue.take_back() == 0
+    Job.objects.update(started_at=timezone.now() - timedelta(minutes=31))
+    assert queue.take_back() == 1
+
+
+def test_a_job_says_how_far_it_has_got(monkeypatch, hints):
+    seen = []
 
     def work():
-        inside.append(queue.run(second.pk))
-        return "done"
+        for step in range(3):
+            queue.progress(step / 2, f"page {step}")
+            # Not again within half a second.
+            queue.progress(0.9, "too soon")
+            seen.append(tuple(Job.objects.values_list("progress", "phase").get()))
+            queue._current.get().told_at = -1.0
 
-    register(monkeypatch, work, lane="long")
-    first, second = queue.enqueue("test.work"), queue.enqueue("test.work")
-    assert queue.run(first.pk) is True
-    assert inside == [False]
-    second.refresh_from_db()
-    assert (second.state, second.attempts) == ("queued", 0)
-    assert queue._long.acquire(blocking=False)
-    queue._long.release()
+    # As if outside a transaction, where it would be seen by others at once.
+    monkeypatch.setattr(queue, "connection", SimpleNamespace(in_atomic_block=False))
+    register(monkeypatch, work)
+    job = queue.enqueue("test.work")
+    queue.run(job.pk)
+    assert seen == [(0.0, "page 0"), (0.5, "page 1"), (1.0, "page 2")]
+
+
+def test_outside_a_job_progress_is_nobodys(hints, django_assert_num_queries):
+    with django_assert_num_queries(0):
+        queue.progress(0.5, "half")
+
+
+def test_a_waiting_job_is_cancelled_at_once(ran, hints):
+    job = queue.enqueue("test.work")
+    assert queue.cancel(job.pk) is True
+    assert queue.cancel(job.pk) is False
+    assert queue.run(job.pk) is False
+    job.refresh_from_db()
+    assert (job.state, ran) == ("cancelled", [])
+    assert job.finished_at is not None
+    assert queue.run_again(job.pk) is True
+    assert queue.run(job.pk) is True
+
+
+@pytest.mark.parametrize("atomic", [True, False])
+def test_a_running_job_is_cancelled_when_it_next_tells(monkeypatch, hints, atomic):
+    steps = []
+
+    def work():
+        for step in range(5):
+            queue._current.get().told_at = -1.0
+            with suppress(Exception):
+                queue.progress(step / 5)
+            steps.append(step)
+            if step == 1:
+                assert queue.cancel(job.pk) is True
+
+    monkeypatch.setattr(queue, "connection", SimpleNamespace(in_atomic_block=atomic))
+    register(monkeypatch, work)
+    job = queue.enqueue("test.work")
+    queue.run(job.pk)
+    job.refresh_from_db()
+    assert (job.state, steps) == ("cancelled", [0, 1])
+    # Once more from the start, and not cancelled from the start.
+    steps.clear()
+    assert queue.run_again(job.pk) is True
+    monkeypatch.setattr(queue, "cancel", lambda _pk: True)
+    queue.run(job.pk)
+    job.refresh_from_db()
+    assert (job.state, steps) == ("finished", [0, 1, 2, 3, 4])
+
+
+def test_what_was_cancelled_is_not_tried_again(monkeypatch, hints):
+    def work():
+        queue.cancel(job.pk)
+        raise RuntimeError("out of paper")
+
+    register(monkeypatch, work)
+    job = queue.enqueue("test.work")
+    queue.run(job.pk)
+    job.refresh_from_db()
+    assert job.state == "cancelled"
+    assert "out of paper" in job.error
+
+
+def test_a_cancelled_job_whose_worker_died_is_cancelled(ran, hints):
+    job = queue.enqueue("test.work")
+    queue.claim(job.pk)
+    queue.cancel(job.pk)
+    Job.objects.update(lease_until=timezone.now() - timedelta(seconds=1))
+    queue.sweep()
+    job.refresh_from_db()
+    assert (job.state, ran) == ("cancelled", [])
+
+
+def test_a_worker_that_stops_gives_its_job_back(monkeypatch, hints):
+    stopping = threading.Event()
+
+    def work():
+        queue.progress(0.1)
+        stopping.set()
+        queue.progress(0.2)
+
+    register(monkeypatch, work)
+    job = queue.enqueue("test.work")
+    queue.do(queue.claim(job.pk), stopping)
+    job.refresh_from_db()
+    # As if it had not been begun.
+    assert (job.state, job.attempts, job.claim) == ("queued", 0, None)
+    assert queue.claim(job.pk) is not None
+
+
+def test_what_is_done_once_goes_with_the_note_of_it(monkeypatch, hints, make_product):
+    """Who was given up for dead leaves no effect behind."""
+    product = make_product(stock=5)
+
+    def work():
+        Product.objects.filter(pk=product.pk).update(stock_quantity=6)
+        if steal:
+            Job.objects.update(claim=uuid4())
+
+    register(monkeypatch, work, once=True)
+    job, steal = queue.enqueue("test.work"), True
+    queue.run(job.pk)
+    product.refresh_from_db()
+    assert product.stock_quantity == 5
+    Job.objects.update(state="queued")
+    steal = False
+    queue.run(job.pk)
+    product.refresh_from_db()
+    job.refresh_from_db()
+    assert (product.stock_quantity, job.state) == (6, "finished")
+
+
+def test_a_job_past_its_limit_is_given_up(monkeypatch, hints):
+    register(monkeypatch, lambda: "done")
+    job = queue.enqueue("test.work")
+    row = queue.claim(job.pk)
+    queue.renew([row.claim])
+    queue.overdue(row)
+    job.refresh_from_db()
+    assert (job.state, job.error) == ("queued", "It took longer than 600 seconds.")
 
 
 def test_a_job_of_one_try_is_not_tried_again(monkeypatch, hints):
@@ -166,8 +296,8 @@ def test_a_job_of_one_try_is_not_tried_again(monkeypatch, hints):
 def test_a_job_of_one_try_whose_worker_died_has_failed(monkeypatch, hints):
     register(monkeypatch, lambda: "done", attempts=1)
     job = queue.enqueue("test.work")
-    long_ago = timezone.now() - timedelta(seconds=queue.TIME_LIMITS["default"] + queue.GRACE + 1)
-    Job.objects.update(state="running", started_at=long_ago, attempts=1)
+    a_while_ago = timezone.now() - timedelta(seconds=1)
+    Job.objects.update(state="running", claim=uuid4(), lease_until=a_while_ago, attempts=1)
     queue.sweep()
     job.refresh_from_db()
     assert (job.state, job.error) == ("failed", "The worker went away.")
@@ -194,12 +324,45 @@ def test_the_correlation_id_travels_with_the_job(ran, hints, monkeypatch):
     assert seen == ["request-12345"]
 
 
+def test_staff_cancel_and_run_again(client, admin, ran, hints):
+    waits, runs = queue.enqueue("test.work"), queue.enqueue("test.work")
+    done = Job.objects.create(task="test.work", state="finished")
+    queue.claim(runs.pk)
+    client.force_login(admin)
+
+    def choose(action):
+        client.post(
+            "/admin/shop/job/",
+            {"action": action, "_selected_action": [waits.pk, runs.pk, done.pk]},
+        )
+        rows = Job.objects.order_by("pk").values_list("state", "cancel_requested")
+        return [f"{state}, to end" if asked else state for state, asked in rows]
+
+    assert choose("cancel") == ["cancelled", "running, to end", "finished"]
+    assert choose("run_again") == ["queued", "running, to end", "queued"]
+
+
+def test_staff_see_how_far_a_job_is_and_why_it_failed(client, admin):
+    Job.objects.create(task="a", state="running", progress=0.42, phase="page 3")
+    failed = Job.objects.create(
+        task="b", state="failed", error="Traceback\n<b>out of paper</b>\n", correlation_id="r-12345"
+    )
+    client.force_login(admin)
+    page = client.get("/admin/shop/job/").content.decode()
+    assert "42 % page 3" in page
+    assert "&lt;b&gt;out of paper&lt;/b&gt;" in page
+    page = client.get(f"/admin/shop/job/{failed.pk}/change/").content.decode()
+    assert "<pre>Traceback\n&lt;b&gt;out of paper" in page
+    assert "/admin/shop/event/?q=r-12345" in page
+
+
 def test_old_rows_are_pruned(settings, alice, hints):
     from shop.accounts.models import AccessToken
     from shop.idempotency import IdempotencyKey
 
     past = timezone.now() - timedelta(days=365)
     Job.objects.create(task="old", state="finished", finished_at=past)
+    Job.objects.create(task="older", state="cancelled", finished_at=past)
     Job.objects.create(task="kept", state="failed", finished_at=past)
     IdempotencyKey.objects.create(caller="1", key="old", fingerprint="")
     IdempotencyKey.objects.update(created_at=past)
@@ -210,7 +373,7 @@ def test_old_rows_are_pruned(settings, alice, hints):
     job = queue.enqueue("shop.prune")
     queue.run(job.pk)
     job.refresh_from_db()
-    assert (job.state, job.result) == ("finished", "1 jobs, 0 deliveries, 1 keys, 1 tokens")
+    assert (job.state, job.result) == ("finished", "2 jobs, 0 deliveries, 1 keys, 1 tokens")
     assert set(Job.objects.values_list("task", flat=True)) == {"kept", "shop.prune"}
     assert IdempotencyKey.objects.get().key == "new"
 

@@ -94,7 +94,7 @@ class Command(BaseCommand):
             # One of them may be taken by long work.
             "worker": [
                 *worker,
-                *("--queues", "default,long", "--without-mingle"),
+                *("--queues", "jobs.default,jobs.long", "--without-mingle"),
                 *("--pool", "threads", "--concurrency", "3"),
             ],
             "beat": [*celery, "beat", "-l", "WARNING", "--pidfile="],

@@ -20,9 +20,11 @@ class ShopConfig(AppConfig):
         from shop.accounts.groups import ensure_groups
         from shop.celery import wake_worker
         from shop.jobs import housekeeping, queue
+        from shop.webhooks import sending
 
         post_migrate.connect(ensure_groups, dispatch_uid="shop.ensure_groups")
         queue.set_wake(wake_worker)
+        sending.register()
         # Imported for what they register.
         assert checks and failures and housekeeping and reset
 

@@ -145,6 +145,14 @@ def switch_off(webhook: Webhook, reason: str) -> bool:
     return bool(changed)
 
 
+def switch_off_by_hand(webhook: Webhook) -> None:
+    """Send no more; whoever does it needs no mail about it."""
+    Webhook.objects.filter(pk=webhook.pk, enabled=True).update(
+        enabled=False, switched_off_at=timezone.now(), reason="By hand."
+    )
+    sinks.forget()
+
+
 def switch_on(webhook: Webhook) -> bool:
     """Send what happens from now on. Returns whether it was off.
 
@@ -190,6 +198,27 @@ def tell_of_webhook(webhook_id: int) -> str:
         subject = f"[{settings.SHOP_NAME}] " + _("The webhook %s was switched off") % webhook.name
         told = [send_mail(subject, webhook.reason, None, [address]) for address in people]
     return f"{len(told)} told"
+
+
+@job("shop.test_webhook", attempts=1)
+def test_webhook(webhook_id: int) -> str:
+    """Send an event of nothing."""
+    webhook = Webhook.objects.filter(pk=webhook_id).first()
+    return "no such webhook" if webhook is None else _told(send_test(webhook))
+
+
+@job("shop.send_webhook_again", attempts=1)
+def send_again(webhook_id: int, event_id: str) -> str:
+    """Send an event once more, under its same id."""
+    webhook = Webhook.objects.filter(pk=webhook_id, enabled=True).first()
+    event = Event.objects.filter(pk=event_id).first()
+    if webhook is None or event is None:
+        return "nothing to send, or switched off"
+    return _told(attempt(webhook, event))
+
+
+def _told(row: Attempt) -> str:
+    return f"answered {row.status}" if row.status is not None else row.error
 
 
 def _sinks() -> Iterable[Sink]:

@@ -273,6 +273,11 @@ class WebhookAdmin(LongList):
             )
         forget()
 
+    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
+        """Whoever may delete a webhook deletes its log with it."""
+        deleted, count, needed, protected = super().get_deleted_objects(objs, request)
+        return deleted, count, needed - {Attempt._meta.verbose_name}, protected
+
     @admin.action(description=gettext_lazy("Switch on"), permissions=["change"])
     def switch_on(self, request: HttpRequest, queryset: QuerySet[Webhook]) -> None:
         """Send what happens from now on."""

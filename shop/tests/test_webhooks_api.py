@@ -152,6 +152,8 @@ def test_in_the_admin(client, ops, posted):
     act("webhook", "switch_on", webhook.pk)
     webhook.refresh_from_db()
     assert webhook.enabled
+    client.post(f"/admin/shop/webhook/{webhook.pk}/delete/", {"post": "yes"})
+    assert not Webhook.objects.exists()
     sinks.forget()
 
 

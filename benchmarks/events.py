@@ -14,10 +14,10 @@ from django.conf import settings
 from benchmarks.arena import Arena
 
 SINKS = ("webhook", "broker", "mail")
-_SUBJECT_EVENTS = 5
-_PATIENCE = 600.0
+SUBJECT_EVENTS = 5
+PATIENCE = 600.0
 
-_FILL = """
+FILL = """
 import sys
 import django
 django.setup()
@@ -33,7 +33,7 @@ Event.objects.bulk_create(
 """
 
 # Prints the seconds until everything had been noted.
-_WAIT = """
+WAIT = """
 import sys, time
 import django
 django.setup()
@@ -86,9 +86,9 @@ def measure(*, events: int, senders: int) -> Delivered:
         tempfile.TemporaryDirectory(prefix="shop-events-") as name,
     ):
         folder = Path(name)
-        arena.run(["-c", _FILL, str(events // _SUBJECT_EVENTS), str(_SUBJECT_EVENTS)])
+        arena.run(["-c", FILL, str(events // SUBJECT_EVENTS), str(SUBJECT_EVENTS)])
         with _senders(arena, folder, senders):
-            seconds = float(arena.run(["-c", _WAIT, str(_PATIENCE)]))
+            seconds = float(arena.run(["-c", WAIT, str(PATIENCE)]))
         return _judge(folder, events, senders, seconds)
 
 

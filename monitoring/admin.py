@@ -15,6 +15,7 @@ from monitoring import alerts, notify
 from monitoring.metrics import CATALOGUE
 from monitoring.models import AlertChange, AlertRule, Channel, Delivery, Silence
 from shop.lists import LongList
+from shop.outgoing import new_secret
 
 
 class RuleForm(forms.ModelForm):
@@ -153,7 +154,7 @@ class ChannelAdmin(admin.ModelAdmin):
     def save_model(self, request: HttpRequest, obj: Channel, form: Any, change: bool) -> None:
         """Make the secret of a webhook, and show it this once."""
         if obj.kind == Channel.Kind.WEBHOOK and not obj.secret:
-            obj.secret = notify.new_secret()
+            obj.secret = new_secret()
             messages.warning(
                 request, _("The secret to check signatures with, shown this once: %s") % obj.secret
             )

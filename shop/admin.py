@@ -6,9 +6,11 @@ from typing import Any
 from urllib.parse import urlencode
 from uuid import UUID
 
+from django import forms
 from django.contrib import admin, messages
 from django.contrib.auth.admin import GroupAdmin, UserAdmin
 from django.contrib.auth.models import Group
+from django.core.validators import URLValidator
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from django.urls import reverse
@@ -21,9 +23,13 @@ from shop.accounts.models import AccessToken, User
 from shop.bulk import few
 from shop.events.delivery import skip, try_again
 from shop.events.models import Event, SinkOffset
+from shop.events.sinks import forget
 from shop.jobs.models import Job
-from shop.jobs.queue import cancel, run_again
+from shop.jobs.queue import cancel, enqueue, run_again
 from shop.lists import DaysFilter, LatelyFilter, LongList
+from shop.outgoing import new_secret
+from shop.webhooks import sending
+from shop.webhooks.models import Attempt, Webhook
 
 admin.site.site_header = gettext_lazy("Shop")
 admin.site.site_title = gettext_lazy("Shop")
@@ -215,6 +221,112 @@ class SinkOffsetAdmin(ReadOnly):
     def has_decide_permission(self, request: HttpRequest) -> bool:
         """Whoever may change deliveries."""
         return request.user.has_perm("shop.change_sinkoffset")
+
+
+class WebhookForm(forms.ModelForm):
+    """Where to, and which events."""
+
+    url = forms.URLField(
+        label=gettext_lazy("address"), max_length=500, assume_scheme="https",
+        validators=[URLValidator(schemes=["http", "https"])],
+    )  # fmt: skip
+    types = forms.JSONField(
+        label=gettext_lazy("types"), required=False,
+        help_text=gettext_lazy('A list, as ["order.paid"]; empty: all.'),
+    )  # fmt: skip
+
+    class Meta:
+        model = Webhook
+        fields = ["name", "url", "types"]
+
+    def clean_types(self) -> list[str]:
+        """Refuse what is no list of texts."""
+        types = self.cleaned_data["types"] or []
+        if not isinstance(types, list) or not all(isinstance(kind, str) for kind in types):
+            raise forms.ValidationError(_("A list of texts."))
+        return types
+
+
+@admin.register(Webhook)
+class WebhookAdmin(LongList):
+    """Who is told of events. Secrets are shown once, when they are made."""
+
+    form = WebhookForm
+    list_display = ["name", "url", "enabled", "failing_since", "switched_off_at", "reason"]
+    list_filter = ["enabled"]
+    search_fields = ["name"]
+    readonly_fields = ["enabled", "failing_since", "switched_off_at", "reason", "created_by"]
+    actions = ["switch_on", "switch_off", "send_test"]
+
+    def lookup_allowed(self, lookup: str, value: Any, request: Any = None) -> bool:
+        """Not by a secret: `?secret__startswith=` would tell it letter by letter."""
+        return "secret" not in lookup and super().lookup_allowed(lookup, value, request)
+
+    def save_model(self, request: HttpRequest, obj: Webhook, form: Any, change: bool) -> None:
+        """Make the secret, and show it this once."""
+        if change:
+            # Whether it is on and how it stands may have changed meanwhile.
+            obj.save(update_fields=WebhookForm.Meta.fields)
+        else:
+            obj.secret = new_secret()
+            obj.created_by = request.user  # type: ignore[assignment]
+            obj.save()
+            messages.warning(
+                request, _("The secret to check signatures with, shown this once: %s") % obj.secret
+            )
+        forget()
+
+    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
+        """Whoever may delete a webhook deletes its log with it."""
+        deleted, count, needed, protected = super().get_deleted_objects(objs, request)
+        return deleted, count, needed - {Attempt._meta.verbose_name}, protected
+
+    @admin.action(description=gettext_lazy("Switch on"), permissions=["change"])
+    def switch_on(self, request: HttpRequest, queryset: QuerySet[Webhook]) -> None:
+        """Send what happens from now on."""
+        done = sum(map(sending.switch_on, queryset))
+        self.message_user(request, _("%d switched on.") % done, messages.SUCCESS)
+
+    @admin.action(description=gettext_lazy("Switch off"), permissions=["change"])
+    def switch_off(self, request: HttpRequest, queryset: QuerySet[Webhook]) -> None:
+        """Send no more."""
+        for webhook in queryset:
+            sending.switch_off_by_hand(webhook)
+        self.message_user(request, _("Switched off."), messages.SUCCESS)
+
+    @admin.action(description=gettext_lazy("Send a test"), permissions=["change"])
+    def send_test(self, request: HttpRequest, queryset: QuerySet[Webhook]) -> None:
+        """Send an event of nothing to the chosen, soon."""
+        for pk in few(self, request, queryset.values_list("pk", flat=True)):
+            enqueue("shop.test_webhook", webhook_id=pk)
+        self.message_user(request, _("On its way; the log of attempts tells."), messages.SUCCESS)
+
+
+@admin.register(Attempt)
+class AttemptAdmin(ReadOnly):
+    """What was sent to webhooks and what came back."""
+
+    list_display = [
+        "time", "webhook", "type", "subject", "number", "status", "milliseconds", "error",
+    ]  # fmt: skip
+    list_filter = [("type", LatelyFilter), ("time", DaysFilter)]
+    list_select_related = ["webhook"]
+    search_fields = ["=subject"]
+    sortable_by = ()
+    days = "time"
+    actions = ["send_again"]
+
+    @admin.action(description=gettext_lazy("Send again"), permissions=["again"])
+    def send_again(self, request: HttpRequest, queryset: QuerySet[Attempt]) -> None:
+        """Send the events of the chosen attempts once more, soon, under their same ids."""
+        chosen = few(self, request, queryset.values_list("webhook_id", "event_id"))
+        for webhook_id, event_id in set(chosen):
+            enqueue("shop.send_webhook_again", webhook_id=webhook_id, event_id=str(event_id))
+        self.message_user(request, _("On its way; the log of attempts tells."), messages.SUCCESS)
+
+    def has_again_permission(self, request: HttpRequest) -> bool:
+        """Whoever may change webhooks."""
+        return request.user.has_perm("shop.change_webhook")
 
 
 @admin.register(Job)

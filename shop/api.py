@@ -10,6 +10,7 @@ from rest_framework.routers import SimpleRouter
 from shop.accounts.api import TokenViewSet
 from shop.errors import not_found
 from shop.views import SchemaView
+from shop.webhooks.api import WebhookViewSet
 
 router = SimpleRouter(trailing_slash=False, use_regex_path=False)
 pages: list[URLPattern | URLResolver] = []
@@ -37,6 +38,7 @@ if "benchmarks" in settings.SERVICES:
     router.register("benchmarks", BenchmarkViewSet, basename="benchmarks")
     # A page, at the address that the specification gives it.
     pages.append(path("benchmarks/dashboard", dashboard, name="benchmark-dashboard"))
+router.register("webhooks", WebhookViewSet, basename="webhooks")
 router.register("auth/tokens", TokenViewSet, basename="tokens")
 
 

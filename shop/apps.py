@@ -22,11 +22,13 @@ class ShopConfig(AppConfig):
         from shop.accounts.groups import ensure_groups
         from shop.celery import waker
         from shop.jobs import housekeeping, queue
+        from shop.webhooks import sending
 
         post_migrate.connect(ensure_groups, dispatch_uid="shop.ensure_groups")
         if settings.BROKER_URL:
             # One made of files is slower than looking.
             queue.set_wake(waker.wake)
+        sending.register()
         # Imported for what they register.
         assert checks and failures and housekeeping and reset
 

@@ -4,5 +4,6 @@ from shop.accounts.models import AccessToken, User
 from shop.events.models import Event
 from shop.idempotency import IdempotencyKey
 from shop.jobs.models import Job
+from shop.webhooks.models import Attempt, Webhook
 
-__all__ = ["AccessToken", "Event", "IdempotencyKey", "Job", "User"]
+__all__ = ["AccessToken", "Attempt", "Event", "IdempotencyKey", "Job", "User", "Webhook"]

@@ -126,8 +126,8 @@ METRICS_DIR.mkdir(parents=True, exist_ok=True)
 os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(METRICS_DIR)
 os.environ["PROMETHEUS_DISABLE_CREATED_SERIES"] = "true"
 
-# Whether alerts may be sent to addresses inside our own network.
-ALERT_PRIVATE_TARGETS = _flag("ALERT_PRIVATE_TARGETS", not PRODUCTION)
+# Whether alerts and webhooks may be sent to addresses inside our own network.
+PRIVATE_TARGETS = _flag("PRIVATE_TARGETS", not PRODUCTION)
 
 # Who may read /metrics.
 METRICS_NETWORKS = [ip_network(net) for net in _words("METRICS_NETWORKS", "127.0.0.0/8 ::1")]

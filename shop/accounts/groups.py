@@ -49,6 +49,8 @@ GROUPS: dict[str, list[str]] = {
         "shop.view_event",
         "shop.view_sinkoffset",
         "shop.change_sinkoffset",
+        *(f"shop.{verb}_webhook" for verb in ("view", "add", "change", "delete")),
+        "shop.view_attempt",
     ],
 }
 

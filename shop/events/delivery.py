@@ -23,12 +23,13 @@ from typing import Any
 from uuid import UUID, uuid4
 
 from django.db import connection, transaction
+from django.db.models import F, Q
 from django.utils import timezone
 
 from shop.context import correlation_id, sane_correlation_id
 from shop.db import in_transaction
 from shop.events.models import Event, SinkOffset
-from shop.events.sinks import Sink, registered
+from shop.events.sinks import Sink, SinkDown, registered
 
 logger = logging.getLogger(__name__)
 
@@ -131,6 +132,8 @@ def deliver(sink: Sink) -> int:
     Five statements for up to 200 subjects, and more where the sink takes its time.
     """
     now = timezone.now()
+    if sink.paused_until is not None and now < sink.paused_until:
+        return 0
     if not SinkOffset.objects.due(sink.name, now).exists():
         return 0
     claim = uuid4()
@@ -176,34 +179,51 @@ class _Progress:
     delivered: int
     taken: int = 0
     error: Exception | None = None
-    # The time of the event that was not taken.
-    waits: datetime | None = None
+    # The event that was not taken.
+    refused: Event | None = None
 
     def row(self, sink: Sink, now: datetime) -> tuple[Any, ...]:
         """Return the new values: delivered, state, due_at, waiting_since, attempts, error."""
         adapt = connection.ops.adapt_datetimefield_value
-        waiting = adapt(self.waits or self.offset.waiting_since)
+        waiting = adapt(self.refused.time if self.refused else self.offset.waiting_since)
         if self.error is None:
             return (self.delivered, SinkOffset.State.OPEN.value, adapt(now), waiting, 0, "")
-        moved = self.delivered > self.offset.delivered
-        attempts = 1 if moved else self.offset.attempts + 1
-        gives_up = attempts >= sink.attempts
-        state = (SinkOffset.State.DEAD if gives_up else SinkOffset.State.OPEN).value
+        state = (SinkOffset.State.DEAD if self.gives_up(sink) else SinkOffset.State.OPEN).value
         text = f"{type(self.error).__name__}: {self.error}"[:_ERROR].replace("\0", " ")
-        due = adapt(now + sink.pause(attempts))
-        return (self.delivered, state, due, waiting, attempts, text)
+        pause = self.error.pause if isinstance(self.error, SinkDown) else sink.pause(self.attempts)
+        due = adapt(now + pause)
+        return (self.delivered, state, due, waiting, self.attempts, text)
+
+    @property
+    def attempts(self) -> int:
+        """How often the event after `delivered` was tried, where it was not taken."""
+        before = 0 if self.delivered > self.offset.delivered else self.offset.attempts
+        # That the sink is down is nothing against the event.
+        return before if isinstance(self.error, SinkDown) else before + 1
+
+    def gives_up(self, sink: Sink) -> bool:
+        """Whether the event has been tried often enough."""
+        failed = self.error is not None and not isinstance(self.error, SinkDown)
+        return failed and self.attempts >= sink.attempts
 
 
-def _pass_on(sink: Sink, offset: SinkOffset, events: Sequence[Event]) -> _Progress:
-    """Give one subject's events, up to the first that the sink doesn't take."""
+def _pass_on(
+    sink: Sink, offset: SinkOffset, events: Sequence[Event], until: float | None = None
+) -> _Progress:
+    """Give one subject's events, up to the first that the sink doesn't take.
+
+    None is begun after `until`, on the monotonic clock.
+    """
     progress = _Progress(offset, offset.delivered)
     for event in events:
+        if until is not None and time.monotonic() > until:
+            break
         if sink.wants(event.type):
             token = correlation_id.set(sane_correlation_id(event.correlation_id))
             try:
                 sink.deliver(event)
             except Exception as error:
-                progress.error, progress.waits = error, event.time
+                progress.error, progress.refused = error, event
                 logger.warning(
                     "event not delivered",
                     exc_info=error,
@@ -223,6 +243,7 @@ def _deliver_outside(
     began = noted = time.monotonic()
     done: list[_Progress] = []
     taken = 0
+    pause = timedelta(0)
     for offset in offsets:
         clock = time.monotonic()
         if clock - began > _WORK:
@@ -230,11 +251,18 @@ def _deliver_outside(
         if done and clock - noted > _NOTE_EVERY:
             _note(sink, claim, done)
             done, noted = [], clock
-        done.append(_pass_on(sink, offset, events.get(offset.subject, ())))
-        taken += done[-1].taken
+        progress = _pass_on(sink, offset, events.get(offset.subject, ()), began + _WORK)
+        done.append(progress)
+        taken += progress.taken
+        if progress.error is not None and progress.refused is not None:
+            if isinstance(progress.error, SinkDown):
+                pause = progress.error.pause
+                break
+            if sink.given_up is not None and progress.gives_up(sink):
+                sink.given_up(progress.refused, progress.error)
     _note(sink, claim, done)
     # What there was no time for is anybody's again.
-    SinkOffset.objects.filter(claim=claim).update(claim=None, due_at=timezone.now())
+    SinkOffset.objects.filter(claim=claim).update(claim=None, due_at=timezone.now() + pause)
     return taken
 
 
@@ -258,7 +286,7 @@ def _deliver_within(
                     raise progress.error
         except Exception as error:
             # All of this subject's is undone, and will be done again.
-            progress = _Progress(offset, offset.delivered, error=error, waits=progress.waits)
+            progress = _Progress(offset, offset.delivered, error=error, refused=progress.refused)
         done.append(progress)
     _note(sink, claim, done)
     return sum(progress.taken for progress in done)
@@ -329,15 +357,14 @@ def skip(offset_id: int) -> bool:
 
 
 def prune(before: datetime) -> int:
-    """Delete offsets that have been at rest since `before`; returns how many.
+    """Delete offsets at rest or of sinks that are gone, since `before`; returns how many.
 
     The next event of the subject begins a new one where it stands. Events
     themselves are history and stay.
     """
-    at_rest = SinkOffset.objects.filter(state=SinkOffset.State.OPEN).exclude(
-        pk__in=SinkOffset.objects.behind()
-    )
-    deleted, _rows = at_rest.filter(updated_at__lt=before).delete()
+    at_rest = Q(state=SinkOffset.State.OPEN, newest=F("delivered"))
+    gone = ~Q(sink__in=[sink.name for sink in registered()])
+    deleted, _rows = SinkOffset.objects.filter(at_rest | gone, updated_at__lt=before).delete()
     return deleted
 
 
@@ -346,6 +373,8 @@ def lag(now: datetime) -> float:
     oldest = [
         Event.objects.pending().order_by("pk").values_list("time", flat=True).first(),
         SinkOffset.objects.behind()
+        # Nobody waits for what is gone or switched off.
+        .filter(sink__in=[sink.name for sink in registered()])
         .order_by("waiting_since")
         .values_list("waiting_since", flat=True)
         .first(),

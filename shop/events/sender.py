@@ -9,33 +9,52 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 from django.db import connection
+from django.utils import timezone
 
 from shop.events import delivery, wake
-from shop.events.sinks import registered
+from shop.events.models import SinkOffset
+from shop.events.sinks import Sink, passing, standing
 
 logger = logging.getLogger(__name__)
 
 # Seconds between two looks, and after a failure.
 EVERY = 0.4
 _AFTER_FAILURE = 2.0
+# Threads that all sinks share which come and go.
+_SHARED = 8
 
 
 class Sender:
-    """One thread that puts events down, and one for each sink: a slow one holds up no other."""
+    """One thread that puts events down, and one for each sink: a slow one holds up no other.
+
+    Sinks that come and go share a few threads; one more hands them out to those that
+    something is due to.
+    """
 
     def __init__(self) -> None:
         self._stopping = threading.Event()
-        self._sinks = registered()
+        self._sinks = standing()
+        self._pool = ThreadPoolExecutor(_SHARED, thread_name_prefix="passing sink")
+        # The names of passing sinks that are being worked on, or will be.
+        self._busy: set[str] = set()
+        self._passing = threading.Event()
         # A poke each: whoever has put something down wakes the sinks.
         self._news = threading.Event()
-        self._put_down = [threading.Event() for _ in self._sinks]
+        self._put_down = [self._passing, *(threading.Event() for _ in self._sinks)]
         self._threads = [
             threading.Thread(
                 target=self._repeat,
                 args=(self._put_all_down, self._news),
                 name="events",
+                daemon=True,
+            ),
+            threading.Thread(
+                target=self._repeat,
+                args=(self._hand_out, self._passing),
+                name="passing sinks",
                 daemon=True,
             ),
             *(
@@ -45,7 +64,7 @@ class Sender:
                     name=f"sink {sink.name}",
                     daemon=True,
                 )
-                for sink, poke in zip(self._sinks, self._put_down, strict=True)
+                for sink, poke in zip(self._sinks, self._put_down[1:], strict=True)
             ),
         ]
 
@@ -64,6 +83,9 @@ class Sender:
         deadline = time.monotonic() + seconds
         for thread in self._threads:
             thread.join(max(0.0, deadline - time.monotonic()))
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        while self._busy and time.monotonic() < deadline:
+            time.sleep(0.05)
 
     def _hear(self, _subject: str) -> None:
         self._news.set()
@@ -74,6 +96,36 @@ class Sender:
             for poke in self._put_down:
                 poke.set()
         return put
+
+    def _hand_out(self) -> int:
+        """Have the passing sinks worked on that something is due to."""
+        now = timezone.now()
+        idle = {
+            sink.name: sink
+            for sink in passing()
+            if sink.name not in self._busy
+            and (sink.paused_until is None or sink.paused_until <= now)
+        }
+        if idle:
+            due = SinkOffset.objects.behind().filter(sink__in=idle, due_at__lte=now)
+            for name in due.order_by("sink").values_list("sink", flat=True).distinct():
+                self._busy.add(name)
+                self._pool.submit(self._work_on, idle[name])
+        return 0
+
+    def _work_on(self, sink: Sink) -> None:
+        """Give one passing sink what is due to it, for a turn; others wait for the thread."""
+        took = 0
+        try:
+            if not self._stopping.is_set():
+                took = delivery.deliver(sink)
+        except Exception:
+            logger.warning("events can't be sent just now", exc_info=True)
+        finally:
+            connection.close()
+            self._busy.discard(sink.name)
+            if took:
+                self._passing.set()
 
     def _repeat(self, work: Callable[[], int], poke: threading.Event) -> None:
         """Work while there is some, look again when poked or after a while."""

@@ -1,14 +1,16 @@
 """Who is told of events: the roads on which they leave.
 
-A sink is registered when its app is ready. `shop.events.delivery` gives it
+A sink is registered when its app is ready; those that come and go while the shop
+runs are named by a source. `shop.events.delivery` gives a sink
 each event that it wants after the commit, at least once, and those of one
 subject in order; an exception means "not now", and it is tried again.
 """
 
 import random
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
@@ -17,6 +19,16 @@ from shop.events.models import Event
 
 # Seconds: the longest pause between two tries.
 _LONGEST_PAUSE = 3600
+# Seconds for which what the sources say is believed.
+_BELIEVED = 1.0
+
+
+class SinkDown(Exception):
+    """The sink can take nothing just now: all of its subjects wait for `pause`."""
+
+    def __init__(self, text: str, pause: timedelta) -> None:
+        super().__init__(text)
+        self.pause = pause
 
 
 @dataclass(frozen=True)
@@ -27,7 +39,9 @@ class Sink:
     it one event; it may take half a minute at most. A `transactional` sink
     writes to the database only: it runs in the transaction that notes the
     delivery, so its effect is had exactly once. After `attempts` tries an
-    event is given up until staff say otherwise.
+    event is given up until staff say otherwise, after `given_up` was told of it.
+    `pauses` are seconds after the first failure, the second …; none: 2, 4, 8 to an
+    hour. Until `paused_until` it is given nothing.
     """
 
     name: str
@@ -35,19 +49,27 @@ class Sink:
     types: frozenset[str] = frozenset()
     transactional: bool = False
     attempts: int = 12
+    pauses: Sequence[float] = ()
+    paused_until: datetime | None = None
+    given_up: Callable[[Event, Exception], None] | None = None
 
     def wants(self, type: str) -> bool:
         """Whether it is told of events of this type."""
         return not self.types or type in self.types
 
-    @staticmethod
-    def pause(attempts: int) -> timedelta:
-        """Return how long to wait after so many failures in a row: 2, 4, 8 … s, about."""
-        seconds = min(2.0 ** min(attempts, 20), _LONGEST_PAUSE)
+    def pause(self, attempts: int) -> timedelta:
+        """Return how long to wait after so many failures in a row, about."""
+        if self.pauses:
+            seconds = float(self.pauses[min(attempts, len(self.pauses)) - 1])
+        else:
+            seconds = min(2.0 ** min(attempts, 20), _LONGEST_PAUSE)
         return timedelta(seconds=seconds * random.uniform(0.75, 1.25))  # noqa: S311
 
 
 _sinks: dict[str, Sink] = {}
+_sources: list[Callable[[], Iterable[Sink]]] = []
+# When the sources were asked, and what they said.
+_said: tuple[float, list[Sink]] | None = None
 
 
 def register(sink: Sink) -> None:
@@ -61,9 +83,35 @@ def register(sink: Sink) -> None:
     _sinks[sink.name] = sink
 
 
+def add_source(source: Callable[[], Iterable[Sink]]) -> None:
+    """Add what names sinks that come and go; it is asked about once a second."""
+    _sources.append(source)
+
+
+def forget() -> None:
+    """Ask the sources anew: in this process something has changed."""
+    global _said
+    _said = None
+
+
+def standing() -> list[Sink]:
+    """Return the sinks that are there for as long as the process runs."""
+    return list(_sinks.values())
+
+
+def passing() -> list[Sink]:
+    """Return the sinks that the sources name, as of a second ago at most."""
+    global _said
+    said = _said
+    if said is None or time.monotonic() - said[0] > _BELIEVED:
+        said = (time.monotonic(), [sink for source in _sources for sink in source()])
+        _said = said
+    return said[1]
+
+
 def registered() -> list[Sink]:
     """Return every sink."""
-    return list(_sinks.values())
+    return [*standing(), *passing()]
 
 
 def cloud_event(event: Event) -> dict[str, Any]:

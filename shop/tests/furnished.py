@@ -21,6 +21,9 @@ from products.categories import CategoryRow, load_categories
 from products.models import Category, Product, Reason
 from products.suggestions import write_seo
 from shop.accounts.models import AccessToken, User
+from shop.ids import uuid7
+from shop.outgoing import new_secret
+from shop.webhooks.models import Attempt, Webhook
 
 _ADDRESS = {"street": "세종대로 110", "city": "서울", "postal_code": "04524"}
 _PIXEL = base64.b64decode(
@@ -165,6 +168,16 @@ def _fill_monitoring(scene: Scene, admin: User, times: int) -> None:
     ]
     scene.values["rule_id"] = [str(rule.pk) for rule in rules]
     scene.paths["/api/v2/alerts/rules/"] = [{"id": str(rule.pk)} for rule in rules]
+    hooks = [
+        # Nobody listens there.
+        Webhook.objects.create(name=str(n), url="http://127.0.0.1:9/", secret=new_secret())
+        for n in range(2 * times)
+    ]
+    for hook in hooks:
+        Attempt.objects.create(
+            webhook=hook, event_id=uuid7(), type="x", subject="order/1", number=1, body="{}"
+        )
+    scene.paths["/api/v2/webhooks/"] = [{"id": str(hook.pk)} for hook in hooks]
     scene.paths["/api/v2/alerts/silences/"] = [{"id": str(silence.pk)} for silence in silences]
 
 

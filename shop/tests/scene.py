@@ -22,6 +22,8 @@ from products.models import Category, ProductImage, StockMovement, Suggestion
 from shop.accounts.models import AccessToken, User
 from shop.events.models import Event, SinkOffset
 from shop.jobs.models import Job
+from shop.outgoing import new_secret
+from shop.webhooks.models import Attempt, Webhook
 
 
 class Shop:
@@ -70,6 +72,11 @@ class Shop:
                 result={"environment": {}, "steps": [{"name": "search", "v1": step, "v2": step}]},
             ),
             "token": AccessToken.objects.get(user=alice),
+            # Nobody listens there, and the answer is that nobody did.
+            "webhook": Webhook.objects.create(
+                name="hook", url="http://127.0.0.1:9/", secret=new_secret()
+            ),
+            "event": Event.objects.first(),
             "bob": people["bob"],
         }  # fmt: skip
         self.texts = {
@@ -86,6 +93,15 @@ class Shop:
             "shop.user": people["bob"],
             "shop.accesstoken": self.rows["token"],
             "shop.event": Event.objects.first(),
+            "shop.webhook": self.rows["webhook"],
+            "shop.attempt": Attempt.objects.create(
+                webhook=self.rows["webhook"],
+                event_id=self.rows["event"].pk,
+                type="order.created",
+                subject=order.subject,
+                number=1,
+                body="{}",
+            ),
             "shop.job": Job.objects.create(task="shop.prune"),
             "shop.sinkoffset": SinkOffset.objects.create(
                 sink="mail",

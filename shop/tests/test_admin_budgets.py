@@ -31,7 +31,9 @@ from products.models import Category, Product, ProductImage, Reason, Suggestion
 from shop.accounts.groups import GROUPS
 from shop.accounts.models import AccessToken, User
 from shop.events.models import SinkOffset
+from shop.ids import uuid7
 from shop.jobs.models import Job
+from shop.webhooks.models import Attempt, Webhook
 
 pytestmark = pytest.mark.django_db
 
@@ -256,6 +258,29 @@ def runs(numbers: range) -> Any:
     return row
 
 
+def webhooks(numbers: range) -> Any:
+    for number in numbers:
+        row = Webhook.objects.create(
+            name=f"hook {number}",
+            url="https://hook.example/",
+            created_by=person(number),
+        )
+    return row
+
+
+def attempts(numbers: range) -> Any:
+    for number in numbers:
+        row = Attempt.objects.create(
+            webhook=Webhook.objects.create(name=str(number), url="https://hook.example/"),
+            event_id=uuid7(),
+            type="order.paid",
+            subject="order/1",
+            number=1,
+            body="{}",
+        )
+    return row
+
+
 Scene = Callable[[range], models.Model]
 # By model: the scene, and what its search finds.
 SCENES: dict[str, tuple[Scene, str]] = {
@@ -264,6 +289,8 @@ SCENES: dict[str, tuple[Scene, str]] = {
     "shop.AccessToken": (tokens, "token"),
     "shop.Event": (events, ""),
     "shop.Job": (jobs, "failed"),
+    "shop.Webhook": (webhooks, "hook"),
+    "shop.Attempt": (attempts, "order/1"),
     "shop.SinkOffset": (offsets, "order/1"),
     "monitoring.AlertRule": (rules, "rule"),
     "monitoring.AlertChange": (changes, ""),

@@ -38,6 +38,8 @@ class Receiver:
 def add(monkeypatch):
     """Have no sinks but those of the test."""
     monkeypatch.setattr(sinks, "_sinks", {})
+    monkeypatch.setattr(sinks, "_sources", [])
+    sinks.forget()
 
     def register(name="receiver", **fields):
         receiver = Receiver(name, **fields)
@@ -112,7 +114,7 @@ def test_a_failure_is_tried_again_after_a_pause_and_holds_up_its_subject_alone(a
 
 def test_pauses_grow_up_to_an_hour():
     for attempts, seconds in ((1, 2), (4, 16), (11, 2048), (12, 3600), (99, 3600)):
-        pause = Sink.pause(attempts).total_seconds()
+        pause = Sink("x", print).pause(attempts).total_seconds()
         assert 0.75 * seconds <= pause <= 1.25 * seconds
 
 

@@ -17,7 +17,14 @@ _NOT_OF_THE_API = {"conflict", "already_done", "unusable_file", BadRequest.code}
 
 def every_refusal() -> dict[str, int]:
     """Return code and status of each ShopError that the API can raise."""
-    for name in ("orders", "products", "benchmarks", "monitoring", "shop.accounts"):
+    for name in (
+        "orders",
+        "products",
+        "benchmarks",
+        "monitoring",
+        "shop.accounts",
+        "shop.webhooks",
+    ):
         importlib.import_module(f"{name}.api")
     found: set[type[ShopError]] = set()
     waiting: list[type[ShopError]] = [ShopError]

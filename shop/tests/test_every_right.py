@@ -51,6 +51,7 @@ P_DESK = "302 302 302 ok ok 403 ok 403 403"
 LINE = {"product_id": "$product", "quantity": 1}
 ORDER = {"items": [LINE], "shipping_address": ADDRESS}
 RULE = {"name": "new", "metric_name": "system.cpu.usage", "condition": "gt", "threshold": 1}
+HOOK = {"name": "new", "url": "https://hook.example/"}
 SPAN = ":?start_date=2024-01-01&end_date=2024-12-31"
 SIGN_IN = {"username": "alice", "password": "secret"}
 AUTOCOMPLETE = ":?app_label=products&model_name=product&field_name=category"
@@ -106,6 +107,16 @@ API: list[Call] = [
     ("GET", "api/v2/benchmarks/results/<str:id>", OPERATIONS, 200, "run", None),
     ("POST", "api/v2/benchmarks/results/<str:id>/cancel", OPERATIONS, 202, "run", None),
     ("GET", "api/v2/benchmarks/compare", OPERATIONS, 200, ":?baseline=run&current=run", None),
+    ("GET", "api/v2/webhooks", OPERATIONS, 200, "", None),
+    ("POST", "api/v2/webhooks", OPERATIONS, 201, "", HOOK),
+    ("GET", "api/v2/webhooks/<str:id>", OPERATIONS, 200, "webhook", None),
+    ("PATCH", "api/v2/webhooks/<str:id>", OPERATIONS, 200, "webhook", {"name": "x"}),
+    ("DELETE", "api/v2/webhooks/<str:id>", OPERATIONS, 204, "webhook", None),
+    ("POST", "api/v2/webhooks/<str:id>/rotate", OPERATIONS, 200, "webhook", {}),
+    ("GET", "api/v2/webhooks/<str:id>/attempts", OPERATIONS, 200, "webhook", None),
+    ("POST", "api/v2/webhooks/<str:id>/test", OPERATIONS, 200, "webhook", None),
+    ("POST", "api/v2/webhooks/<str:id>/again",
+     OPERATIONS, 200, "webhook", {"event_id": "$event"}),
     ("GET", "api/v2/auth/tokens", SIGNED_IN, 200, "", None),
     ("POST", "api/v2/auth/tokens", EVERYBODY, 201, "", SIGN_IN),
     ("DELETE", "api/v2/auth/tokens/<str:id>", OWNER, 204, "token", None),
@@ -194,6 +205,8 @@ MODELS: dict[str, str] = {
     "shop.event": "             v    v    -    v    v    -",
     "shop.job": "               -    v    -    -    v    -",
     "shop.sinkoffset": "        -    v    -    -    v    -",
+    "shop.webhook": "           -    vacd -    -    vacd -",
+    "shop.attempt": "           -    v    -    -    v    -",
     "monitoring.alertrule": "   -    vacd -    -    vacd -",
     "monitoring.alertchange": " -    v    -    -    v    -",
     "monitoring.delivery": "    -    v    -    -    v    -",
@@ -222,6 +235,11 @@ ACTIONS: dict[str, str] = {
     "shop.job cancel": OPERATIONS_STAFF,
     "shop.sinkoffset try_again": OPERATIONS_STAFF,
     "shop.sinkoffset skip": OPERATIONS_STAFF,
+    "shop.webhook delete_selected": OPERATIONS_STAFF,
+    "shop.webhook switch_on": OPERATIONS_STAFF,
+    "shop.webhook switch_off": OPERATIONS_STAFF,
+    "shop.webhook send_test": OPERATIONS_STAFF,
+    "shop.attempt send_again": OPERATIONS_STAFF,
     "monitoring.alertrule delete_selected": OPERATIONS_STAFF,
     "monitoring.silence delete_selected": OPERATIONS_STAFF,
     "monitoring.channel delete_selected": OPERATIONS_STAFF,

@@ -7,6 +7,7 @@ fifty. Begin, commit and savepoints are not counted.
 """
 
 from datetime import timedelta
+from uuid import uuid4
 
 import pytest
 from django.contrib.auth.models import Group
@@ -25,6 +26,7 @@ from orders.states import Status
 from products import stock
 from products.models import Category, Product, ProductImage
 from shop.accounts.models import AccessToken, User
+from shop.webhooks.models import Attempt, Webhook
 
 pytestmark = pytest.mark.django_db
 
@@ -101,6 +103,14 @@ def shop(alice, admin, tree, make_product, make_order):
         AlertChange(rule=rules[n % 3], before="ok", state="firing", time=timezone.now())
         for n in range(105)
     )
+    for number in range(105):
+        webhook = Webhook.objects.create(
+            name=str(number), url="https://hook.example/", created_by=admin, enabled=False
+        )
+    Attempt.objects.bulk_create(
+        Attempt(webhook=webhook, event_id=uuid4(), type="x", subject="order/1", number=1, body="")
+        for _ in range(105)
+    )
     for rule in rules:
         Silence.objects.create(rule=rule, actor=admin, ends_at=timezone.now() + timedelta(days=1))
         BenchmarkRun.objects.create(
@@ -128,6 +138,7 @@ def paths(order):
     return {
         "{product}": f"/api/v2/products/{product.pk}",
         "{order}": f"/api/v2/orders/{order.pk}",
+        "{webhook}": f"/api/v2/webhooks/{Webhook.objects.latest('pk').pk}",
         "{rule}": f"/api/v2/alerts/rules/{rule.pk}",
     }
 
@@ -163,12 +174,15 @@ LISTS = [
     ("/api/v2/alerts/history?per_page={n}&cursor=", {"ops": 3, "admin": 2}),
     ("/api/v2/alerts/rules", {"ops": 3, "admin": 2}),
     ("/api/v2/alerts/silences", {"ops": 3, "admin": 2}),
+    ("/api/v2/webhooks?per_page={n}", {"ops": 3, "admin": 2}),
+    ("{webhook}/attempts?per_page={n}", {"ops": 3, "admin": 2}),
     ("/api/v2/benchmarks/results?limit={n}", {"ops": 3, "admin": 2}),
 ]
 DETAILS = [
     ("{product}", {"nobody": 1, "alice": 2, "clerk": 2}),
     ("{order}", {"alice": 2, "clerk": 3, "admin": 2}),
     ("{rule}", {"ops": 3, "admin": 2}),
+    ("{webhook}", {"ops": 3, "admin": 2}),
     ("/api/v2/benchmarks/results/rule 0", {"ops": 3, "admin": 2}),
 ]
 
@@ -204,6 +218,7 @@ def test_the_budget_that_was_set():
         ("/api/v2/products/search?q=노트북&per_page={n}", "alice"): 1,
         ("{order}", "clerk"): RIGHTS,
         ("{rule}", "ops"): RIGHTS,
+        ("{webhook}", "ops"): RIGHTS,
         ("/api/v2/benchmarks/results/rule 0", "ops"): RIGHTS,
     }
 

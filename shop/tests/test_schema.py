@@ -49,6 +49,7 @@ def fits(schema: dict[str, Any], path: str, method: str, response: Any) -> None:
         ("/api/v2/alerts/rules", ""),
         ("/api/v2/alerts/silences", ""),
         ("/api/v2/alerts/history", ""),
+        ("/api/v2/webhooks", ""),
         ("/api/v2/benchmarks/results", ""),
     ],
 )

@@ -29,6 +29,7 @@ from shop.events.delivery import send_all
 from shop.events.models import Event
 from shop.jobs.models import Job
 from shop.jobs.queue import enqueue, job, sweep
+from shop.outgoing import new_secret
 from shop.redact import redact
 
 pytestmark = pytest.mark.django_db
@@ -234,10 +235,8 @@ def test_a_mail_that_is_refused(lines, alice, make_order, monkeypatch):
 )  # fmt: skip
 @pytest.mark.parametrize("private", [True, False])
 def test_a_webhook_that_is_not_reached(lines, settings, url, private):
-    settings.ALERT_PRIVATE_TARGETS = private
-    channel = Channel.objects.create(
-        name="hook", kind="webhook", target=url, secret=notify.new_secret()
-    )
+    settings.PRIVATE_TARGETS = private
+    channel = Channel.objects.create(name="hook", kind="webhook", target=url, secret=new_secret())
     notify.try_channel(channel)
     sweep()
     delivery = Delivery.objects.get()
@@ -269,7 +268,7 @@ def test_a_webhook_that_is_reached(lines, monkeypatch):
 
 def test_no_secret_is_shown_where_staff_look(client, admin):
     channel = Channel.objects.create(
-        name="hook", kind="webhook", target="https://hook.example/", secret=notify.new_secret()
+        name="hook", kind="webhook", target="https://hook.example/", secret=new_secret()
     )
     token = AccessToken.issue(admin)[0]
     client.force_login(admin)

@@ -5,6 +5,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
+from benchmarks import hooks
 from benchmarks.arena import ArenaError
 from benchmarks.events import HEADER, measure
 
@@ -18,10 +19,16 @@ class Command(BaseCommand):
         """Declare the options."""
         parser.add_argument("--events", type=int, default=10_000)
         parser.add_argument("--senders", type=int, default=2)
+        parser.add_argument("--webhook", action="store_true", help="to a webhook, by HTTP")
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Run it."""
         try:
+            if options["webhook"]:
+                row = hooks.measure(events=options["events"], senders=options["senders"])
+                self.stdout.write(hooks.HEADER)
+                self.stdout.write(row)
+                return
             delivered = measure(events=options["events"], senders=options["senders"])
         except ArenaError as error:
             raise CommandError(str(error)) from None

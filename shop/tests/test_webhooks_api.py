@@ -77,7 +77,7 @@ def test_the_secret_is_told_once(api, ops):
     [
         {"url": "ftp://hook.example/"},
         {"url": "nonsense"},
-        {"types": ["Order Paid"]},
+        {"types": [1]},
         {"types": "order.paid"},
         {"secret": "whsec_mine"},
         {"enabled": "yes"},

@@ -373,7 +373,8 @@ def test_old_rows_are_pruned(settings, alice, hints):
     job = queue.enqueue("shop.prune")
     queue.run(job.pk)
     job.refresh_from_db()
-    assert (job.state, job.result) == ("finished", "2 jobs, 0 deliveries, 0 attempts, 1 keys, 1 tokens")
+    assert job.state == "finished"
+    assert job.result == "2 jobs, 0 deliveries, 0 attempts, 1 keys, 1 tokens"
     assert set(Job.objects.values_list("task", flat=True)) == {"kept", "shop.prune"}
     assert IdempotencyKey.objects.get().key == "new"
 

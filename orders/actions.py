@@ -108,8 +108,8 @@ def place_order(*, customer: User, lines: Sequence[Line], address: Mapping[str, 
     """Place an order and take its stock, all or nothing.
 
     `address` holds the text fields of an Order (street, city, postal_code
-    and optionally recipient, phone, email, memo). Seven queries, however many
-    lines.
+    and optionally recipient, phone, email, memo, language). Seven queries,
+    however many lines.
 
     Raises:
         UnknownProducts, PriceChanged, stock.InsufficientStock, AmountTooLarge.

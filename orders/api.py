@@ -6,6 +6,7 @@ from uuid import UUID
 
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpResponse, StreamingHttpResponse
+from django.utils.translation import get_language
 from django.utils.translation import gettext as _
 from drf_spectacular.utils import extend_schema
 from rest_framework.decorators import action
@@ -105,7 +106,7 @@ class OrderViewSet(ShopViewSet):
         placed = actions.place_order(
             customer=customer,
             lines=[actions.Line(**item) for item in data.pop("items")],
-            address={**data.pop("shipping_address"), **data},
+            address={**data.pop("shipping_address"), **data, "language": get_language() or ""},
         )
         location = f"/api/v2/orders/{placed.order.pk}"
         return json_response(reading.placed_json(placed, customer), 201, {"Location": location})

@@ -8,8 +8,9 @@ noting it, the mail is sent again: at least once.
 from uuid import UUID
 
 from django.conf import settings
-from django.core.mail import EmailMessage
+from django.core.mail import EmailMultiAlternatives
 from django.template.loader import render_to_string
+from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import override
 
@@ -45,19 +46,32 @@ def send(order_id: UUID, kind: str) -> str:
     to = order.email or (order.customer.email if order.customer else "")
     if not to:
         return "no address"
-    with override(settings.LANGUAGE_CODE):
-        subjects = {
-            "created": _("Your order %s"),
-            "shipped": _("Your order %s is on its way"),
-            "cancelled": _("Your order %s was cancelled"),
-            "refunded": _("Your refund for order %s"),
-        }
-        message = EmailMessage(
-            subject=f"[{settings.SHOP_NAME}] " + subjects[kind] % order.short_id,
-            body=render_to_string(
-                f"orders/mail/{kind}.txt", {"order": order, "shop_name": settings.SHOP_NAME}
-            ),
-            to=[to],
-        )
-        message.send()
+    with override(order.language or settings.LANGUAGE_CODE):
+        compose(order, kind, to).send()
     return "sent"
+
+
+def compose(order: Order, kind: str, to: str) -> EmailMultiAlternatives:
+    """Return one mail as text and as HTML, in the language that is active."""
+    subjects = {
+        "created": _("Your order %s"),
+        "shipped": _("Your order %s is on its way"),
+        "cancelled": _("Your order %s was cancelled"),
+        "refunded": _("Your refund for order %s"),
+    }
+    subject = f"[{settings.SHOP_NAME}] " + subjects[kind] % order.short_id
+    context = {
+        "order": order,
+        "shop_name": settings.SHOP_NAME,
+        "subject": subject,
+        "sentence": f"orders/mail/{kind}.txt",
+        # Whoever is no user of ours could not open the page.
+        "link": f"{settings.SHOP_URL}{reverse('order-track', args=[order.pk])}"
+        if settings.SHOP_URL and order.customer
+        else "",
+    }
+    message = EmailMultiAlternatives(
+        subject=subject, body=render_to_string("orders/mail/mail.txt", context), to=[to]
+    )
+    message.attach_alternative(render_to_string("orders/mail/mail.html", context), "text/html")
+    return message

@@ -83,6 +83,10 @@ class Order(models.Model):
     phone = models.CharField(_("phone"), max_length=30, blank=True)
     email = models.EmailField(_("e-mail"), blank=True)
     memo = models.CharField(_("memo"), max_length=500, blank=True)
+    # The buyer's, in which mails are written; empty: the shop's.
+    language = models.CharField(
+        _("language"), max_length=10, blank=True, default="", db_default="", editable=False
+    )
     street = models.CharField(_("street"), max_length=200)
     city = models.CharField(_("city"), max_length=100)
     postal_code = models.CharField(_("postal code"), max_length=20)

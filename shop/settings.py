@@ -97,8 +97,10 @@ ORDER_MAIL = _flag("ORDER_MAIL", True)
 IDEMPOTENCY_HOURS = _number("IDEMPOTENCY_HOURS", 48)
 JOB_HISTORY_DAYS = _number("JOB_HISTORY_DAYS", 14)
 TOKEN_DAYS = _number("TOKEN_DAYS", 30)
+# Where people reach the shop, for links in mails; none are written without it.
+SHOP_URL = os.environ.get("SHOP_URL", "").rstrip("/")
 # Who events say they come from: a URI, the `source` of a CloudEvent.
-EVENT_SOURCE = os.environ.get("EVENT_SOURCE", "urn:shop")
+EVENT_SOURCE = os.environ.get("EVENT_SOURCE") or SHOP_URL or "urn:shop"
 
 # Whose addresses a web process serves. Accounts, admin, health and metrics are
 # everywhere.

@@ -8,6 +8,7 @@ from django.core.management import call_command
 from django.db import connection, connections
 from django.utils.translation import override
 
+from conftest import ADDRESS
 from orders.actions import move_order, record_payment
 from orders.mail import send
 from orders.models import Order, Payment, Return
@@ -266,6 +267,49 @@ class TestMail:
         assert message.body.startswith("alice님, 안녕하세요.\n")
         assert "- 의자 × 2: 20,000원" in message.body
         assert "배송비: 3,000원\n합계: 23,000원" in message.body
+
+    @pytest.mark.parametrize(
+        ("language", "words"), [("ko", "alice님, 안녕하세요."), ("en", "Hello alice,")]
+    )
+    def test_it_is_in_the_language_of_the_buyer(
+        self, client_of, alice, make_product, language, words
+    ):
+        product = make_product("의자", 10000)
+        body = {"items": [{"product_id": str(product.pk), "quantity": 1}]}
+        client_of(alice).post(
+            "/api/v2/orders",
+            {**body, "shipping_address": ADDRESS},
+            headers={"Accept-Language": language},
+        )
+        send_all()
+        with override("en" if language == "ko" else "ko"):
+            sweep()
+        (message,) = mail.outbox
+        ((html, kind),) = message.alternatives
+        assert kind == "text/html"
+        assert words in message.body and words in html
+        assert f'<html lang="{language}">' in html
+
+    def test_as_html_nothing_of_a_buyer_or_a_product_is_code(self, alice, make_order, make_product):
+        order = make_order(alice, (make_product("<b>의자</b>", 10000), 2))
+        Order.objects.filter(pk=order.pk).update(
+            recipient="<i>김</i>", carrier="<u>CJ</u>", tracking_number="77"
+        )
+        send(order.pk, "shipped")
+        ((html, _kind),) = mail.outbox[0].alternatives
+        for word in ("b&gt;의자", "i&gt;김", "u&gt;CJ"):
+            assert f"&lt;{word}" in html
+        assert not any(tag in html for tag in ("<b>", "<i>", "<u>"))
+        assert "<b>의자</b>" in mail.outbox[0].body
+        assert "₩20,000" in html and "http" not in html
+
+    def test_it_leads_to_the_page_where_the_shop_has_an_address(self, alice, make_order, settings):
+        settings.SHOP_URL = "https://shop.example"
+        order = make_order(alice)
+        send(order.pk, "created")
+        ((html, _kind),) = mail.outbox[0].alternatives
+        link = f"https://shop.example/orders/{order.pk}/track"
+        assert link in mail.outbox[0].body and f'href="{link}"' in html
 
     def test_who_has_no_name_any_more_is_greeted_without(self, alice, make_order):
         order = make_order(alice)

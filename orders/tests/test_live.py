@@ -594,6 +594,41 @@ def test_many_watchers_cost_one_question(live, alice, make_order, make_product, 
     assert live(story) == 1
 
 
+@pytest.mark.parametrize("broken", [False, True])
+def test_who_comes_while_the_table_is_asked_misses_nothing(monkeypatch, broken):
+    """And one that can't be told takes nothing from the others."""
+    row = {n: ("order/a", n, "order.paid", n, None, None, {}) for n in (2, 3)}
+    monkeypatch.setattr(
+        follow, "read_news", lambda last: {"order/a": [row[n] for n in row if n > last["order/a"]]}
+    )
+
+    class Watcher:
+        def __init__(self, last, fails=False):
+            self.last, self.fails, self.got = last, fails, []
+
+        def deliver(self, rows):
+            if self.fails:
+                raise ValueError("unheard of")
+            self.got += [row[3] for row in rows]
+            self.last = rows[-1][3]
+
+    async def story():
+        first, late = Watcher(2, broken), Watcher(1)
+
+        async def call(work):
+            news = work()
+            follower._watchers["order/a"].add(late)
+            return news
+
+        follower = Follower(call)
+        follower._watchers["order/a"] = {first}
+        for _ in range(2):
+            await follower._bring({"order/a"})
+        return first.got, late.got
+
+    assert asyncio.run(story()) == ([] if broken else [3], [2, 3])
+
+
 def test_news_of_many_subjects_takes_two_queries(
     alice, clerk, make_order, make_product, django_assert_num_queries
 ):

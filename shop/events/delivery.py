@@ -17,6 +17,7 @@ with the same id. Never is it not given.
 import logging
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -48,6 +49,8 @@ _WORK = 20.0
 # process dies.
 _NOTE_EVERY = 0.2
 _ERROR = 2000
+# How far a subject with more to give is put back behind the others.
+_AFTER_THE_OTHERS = timedelta(milliseconds=100)
 
 
 @dataclass
@@ -129,7 +132,7 @@ def _want(wanted: Sequence[tuple[tuple[str, str], _Wanted]]) -> None:
 def deliver(sink: Sink) -> int:
     """Give a sink what is due to it; returns how many events it took.
 
-    Five statements for up to 200 subjects, and more where the sink takes its time.
+    Seven statements for up to 200 subjects, and more where the sink takes its time.
     """
     now = timezone.now()
     if sink.paused_until is not None and now < sink.paused_until:
@@ -141,7 +144,7 @@ def deliver(sink: Sink) -> int:
     events = _events_of(offsets)
     if sink.transactional:
         return in_transaction(lambda: _deliver_within(sink, claim, offsets, events))
-    return _deliver_outside(sink, claim, offsets, events)
+    return _deliver_outside(sink, claim, now, offsets, events)
 
 
 def _claim(sink: Sink, now: datetime, claim: UUID) -> list[SinkOffset]:
@@ -162,8 +165,14 @@ def _events_of(offsets: Sequence[SinkOffset]) -> dict[str, list[Event]]:
     found: dict[str, list[Event]] = {}
     if not lacks:
         return found
-    least = min(delivered for delivered, _newest in lacks.values())
-    rows = Event.objects.filter(subject__in=lacks, sequence__gt=least)
+    # By what they have had, so that no long history is read for one that is new.
+    had: dict[int, list[str]] = {}
+    for subject, (delivered, _newest) in lacks.items():
+        had.setdefault(delivered, []).append(subject)
+    wanted = Q()
+    for delivered, subjects in had.items():
+        wanted |= Q(subject__in=subjects, sequence__gt=delivered)
+    rows = Event.objects.filter(wanted)
     for event in rows.order_by("subject", "sequence")[:_READ]:
         delivered, newest = lacks[event.subject]
         if delivered < event.sequence <= newest:
@@ -179,20 +188,24 @@ class _Progress:
     delivered: int
     taken: int = 0
     error: Exception | None = None
-    # The event that was not taken.
+    # The event that was not taken, and the time of the first that was not.
     refused: Event | None = None
+    waits: datetime | None = None
 
     def row(self, sink: Sink, now: datetime) -> tuple[Any, ...]:
         """Return the new values: delivered, state, due_at, waiting_since, attempts, error."""
         adapt = connection.ops.adapt_datetimefield_value
-        waiting = adapt(self.refused.time if self.refused else self.offset.waiting_since)
+        waiting = adapt(self.waits or self.offset.waiting_since)
         if self.error is None:
-            return (self.delivered, SinkOffset.State.OPEN.value, adapt(now), waiting, 0, "")
+            # Behind those that were not begun, where there is more.
+            due = now if self.delivered >= self.offset.newest else now + _AFTER_THE_OTHERS
+            moved = self.delivered > self.offset.delivered
+            past = (0, "") if moved else (self.offset.attempts, self.offset.error)
+            return (self.delivered, SinkOffset.State.OPEN.value, adapt(due), waiting, *past)
         state = (SinkOffset.State.DEAD if self.gives_up(sink) else SinkOffset.State.OPEN).value
         text = f"{type(self.error).__name__}: {self.error}"[:_ERROR].replace("\0", " ")
         pause = self.error.pause if isinstance(self.error, SinkDown) else sink.pause(self.attempts)
-        due = adapt(now + pause)
-        return (self.delivered, state, due, waiting, self.attempts, text)
+        return (self.delivered, state, adapt(now + pause), waiting, self.attempts, text)
 
     @property
     def attempts(self) -> int:
@@ -216,12 +229,15 @@ def _pass_on(
     """
     progress = _Progress(offset, offset.delivered)
     for event in events:
+        progress.waits = event.time
         if until is not None and time.monotonic() > until:
-            break
+            return progress
         if sink.wants(event.type):
             token = correlation_id.set(sane_correlation_id(event.correlation_id))
             try:
-                sink.deliver(event)
+                # What was refused is undone alone.
+                with transaction.atomic() if sink.transactional else nullcontext():
+                    sink.deliver(event)
             except Exception as error:
                 progress.error, progress.refused = error, event
                 logger.warning(
@@ -234,22 +250,28 @@ def _pass_on(
                 correlation_id.reset(token)
             progress.taken += 1
         progress.delivered = event.sequence
+    progress.waits = None
     return progress
 
 
 def _deliver_outside(
-    sink: Sink, claim: UUID, offsets: Sequence[SinkOffset], events: dict[str, list[Event]]
+    sink: Sink,
+    claim: UUID,
+    claimed_at: datetime,
+    offsets: Sequence[SinkOffset],
+    events: dict[str, list[Event]],
 ) -> int:
     began = noted = time.monotonic()
     done: list[_Progress] = []
     taken = 0
     pause = timedelta(0)
+    given_up: list[tuple[Event, Exception]] = []
     for offset in offsets:
         clock = time.monotonic()
         if clock - began > _WORK:
             break
         if done and clock - noted > _NOTE_EVERY:
-            _note(sink, claim, done)
+            _note_in_turn(sink, claim, done)
             done, noted = [], clock
         progress = _pass_on(sink, offset, events.get(offset.subject, ()), began + _WORK)
         done.append(progress)
@@ -258,38 +280,51 @@ def _deliver_outside(
             if isinstance(progress.error, SinkDown):
                 pause = progress.error.pause
                 break
-            if sink.given_up is not None and progress.gives_up(sink):
-                sink.given_up(progress.refused, progress.error)
-    _note(sink, claim, done)
-    # What there was no time for is anybody's again.
-    SinkOffset.objects.filter(claim=claim).update(claim=None, due_at=timezone.now() + pause)
+            if progress.gives_up(sink):
+                given_up.append((progress.refused, progress.error))
+    _note_in_turn(sink, claim, done)
+    # What there was no time for is anybody's again, and comes first.
+    mine = SinkOffset.objects.filter(pk__in=[offset.pk for offset in offsets], claim=claim)
+    in_transaction(lambda: mine.update(claim=None, due_at=claimed_at + pause))
+    for event, error in given_up:
+        if sink.given_up is not None:
+            sink.given_up(event, error)
     return taken
 
 
 def _deliver_within(
     sink: Sink, claim: UUID, offsets: Sequence[SinkOffset], events: dict[str, list[Event]]
 ) -> int:
-    held = set(
-        SinkOffset.objects.filter(claim=claim)
-        .order_by("pk")
+    held = _hold(claim, offsets)
+    done = [
+        _pass_on(sink, offset, events.get(offset.subject, ()))
+        for offset in offsets
+        if offset.pk in held
+    ]
+    _note(sink, claim, done)
+    return sum(progress.taken for progress in done)
+
+
+def _hold(claim: UUID, offsets: Sequence[SinkOffset]) -> set[int]:
+    """Lock what is still claimed, in the order in which `_want` does."""
+    return set(
+        SinkOffset.objects.filter(pk__in=[offset.pk for offset in offsets], claim=claim)
+        .order_by("sink", "subject")
         .select_for_update()
         .values_list("pk", flat=True)
     )
-    done = []
-    for offset in offsets:
-        if offset.pk not in held:
-            continue
-        try:
-            with transaction.atomic():
-                progress = _pass_on(sink, offset, events.get(offset.subject, ()))
-                if progress.error is not None:
-                    raise progress.error
-        except Exception as error:
-            # All of this subject's is undone, and will be done again.
-            progress = _Progress(offset, offset.delivered, error=error, refused=progress.refused)
-        done.append(progress)
-    _note(sink, claim, done)
-    return sum(progress.taken for progress in done)
+
+
+def _note_in_turn(sink: Sink, claim: UUID, done: Sequence[_Progress]) -> None:
+    """Note in a transaction of its own, again after a lost conflict: it has all been given."""
+    if not done:
+        return
+
+    def work() -> None:
+        _hold(claim, [progress.offset for progress in done])
+        _note(sink, claim, done)
+
+    in_transaction(work)
 
 
 def _note(sink: Sink, claim: UUID, done: Sequence[_Progress]) -> None:

@@ -190,6 +190,15 @@ class Follower:
         news = await self._call(lambda: read_news(last_seen))
         for subject, rows in news.items():
             for watcher in list(self._watchers.get(subject, ())):
+                # Whoever came while the database was asked may lack what was not
+                # asked for; it has been woken for, and is asked for next.
+                if watcher.last < last_seen[subject]:
+                    continue
                 fresh = [row for row in rows if row[3] > watcher.last]
-                if fresh:
+                if not fresh:
+                    continue
+                try:
                     watcher.deliver(fresh)
+                except Exception:
+                    # One's trouble is not the others'.
+                    logger.exception("a watcher can't be told", extra={"subject": subject})

@@ -9,6 +9,7 @@ process.
 
 import asyncio
 import logging
+import os
 import queue
 import threading
 import time
@@ -29,6 +30,8 @@ _listeners: set[Callable[[str], None]] = set()
 _outgoing: queue.Queue[str] = queue.Queue(maxsize=1000)
 _sender: threading.Thread | None = None
 _lock = threading.Lock()
+# A forked child has none of its parent's threads, so nobody to wake.
+os.register_at_fork(after_in_child=_listeners.clear)
 
 
 def listen(listener: Callable[[str], None]) -> None:

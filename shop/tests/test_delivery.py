@@ -218,7 +218,7 @@ def test_a_transactional_sink_and_its_note_are_one(add, monkeypatch):
     assert Job.objects.count() == 2
 
 
-def test_a_failure_in_a_transactional_sink_undoes_its_subject_alone(add):
+def test_a_failure_in_a_transactional_sink_undoes_its_event_alone(add):
     def leave(event):
         enqueue("shop.prune", unique_key=f"{event.pk}")
         if event.subject == "order/a" and event.sequence == 2:
@@ -229,9 +229,66 @@ def test_a_failure_in_a_transactional_sink_undoes_its_subject_alone(add):
         for sequence in (1, 2):
             tell(subject, sequence)
     delivery.send_all()
-    assert Job.objects.count() == 2
+    assert Job.objects.count() == 3
     found = dict(SinkOffset.objects.values_list("subject", "delivered"))
-    assert found == {"order/a": 0, "order/b": 2}
+    assert found == {"order/a": 1, "order/b": 2}
+
+
+def test_passing_over_an_event_of_a_transactional_sink_loses_no_other(add):
+    got = []
+
+    def leave(event):
+        if event.sequence == 2:
+            raise OSError("never")
+        got.append(event.sequence)
+
+    sinks.register(Sink("jobs", leave, transactional=True, attempts=2))
+    for sequence in (1, 2, 3):
+        tell("order/a", sequence)
+    for _ in range(2):
+        delivery.send_all()
+        due_now()
+    assert delivery.skip(SinkOffset.objects.dead().get().pk)
+    delivery.send_all()
+    assert got == [1, 3]
+
+
+def long_history(subject, events):
+    Event.objects.bulk_create(
+        Event(type="order.paid", subject=subject, sequence=n, data={}, pending=False)
+        for n in range(1, events + 1)
+    )
+    SinkOffset.objects.create(
+        sink="receiver", subject=subject, delivered=events, newest=events,
+        due_at=timezone.now(), waiting_since=timezone.now(),
+    )  # fmt: skip
+
+
+def test_a_long_history_holds_up_nobody(add, monkeypatch):
+    monkeypatch.setattr(delivery, "_READ", 50)
+    receiver = add()
+    long_history("order/a", 60)
+    tell("order/a", 61)
+    tell("order/b", 1)
+    delivery.send_all()
+    assert sorted(receiver.got) == [("order/a", 61), ("order/b", 1)]
+
+
+def test_what_there_was_no_time_for_comes_first_and_forgets_no_failure(add, monkeypatch):
+    receiver = add(attempts=5)
+    tell("order/b", 1)
+    receiver.fails = 2
+    for _ in range(2):
+        delivery.send_all()
+        due_now()
+    monkeypatch.setattr(delivery, "_READ", 1)
+    tell("order/a", 1)
+    delivery.put_down()
+    due_now()
+    delivery.deliver(receiver.sink)
+    assert receiver.got == [("order/a", 1)]
+    offset = SinkOffset.objects.get(subject="order/b")
+    assert (offset.attempts, offset.error) == (2, "OSError: not now")
 
 
 def test_lag_is_the_age_of_the_oldest_that_waits(add):
@@ -292,7 +349,7 @@ def test_the_number_of_queries_does_not_grow_with_the_events(
     # In each transaction: savepoint and release, since the test's is the outer one.
     with django_assert_max_num_queries(7):
         assert delivery.put_down() == number
-    with django_assert_max_num_queries(8):
+    with django_assert_max_num_queries(13):
         assert delivery.deliver(sinks.registered()[0]) == number
 
 

@@ -98,8 +98,12 @@ def open_shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OpenShop]:
     else:
         raise AssertionError("it ended before it was open:\n" + log.read_text()[-4000:])
     yield OpenShop(process, f"http://127.0.0.1:{port}", data, "".join(seen))
+    ended = process.poll()
     process.send_signal(signal.SIGTERM)
     process.wait(60)
+    assert ended is None, (
+        f"it ended with {ended} while it was looked at:\n{log.read_text()[-8000:]}"
+    )
 
 
 class Page:

@@ -65,8 +65,9 @@ def expire_claims():
 
 
 def all_told():
-    behind = SinkOffset.objects.behind().exists()
-    return not behind and not Event.objects.pending().exists()
+    # In this order: what is put down between the two looks is behind by then.
+    pending = Event.objects.pending().exists()
+    return not pending and not SinkOffset.objects.behind().exists()
 
 
 def wait_for(true):

@@ -1,5 +1,6 @@
 """Commands that prove on a live database what must always hold."""
 
+import abc
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -35,7 +36,7 @@ class Audit:
     extent: Mapping[str, QuerySet[Any, Any]]
 
 
-class AuditCommand(BaseCommand):
+class AuditCommand(BaseCommand, abc.ABC):
     """Look for faults in one snapshot, print them and say by the exit code whether there are any.
 
     0: all is right. 1: something is wrong. 2: the database could not be asked.
@@ -45,9 +46,9 @@ class AuditCommand(BaseCommand):
     right = ""
     wrong = ""
 
+    @abc.abstractmethod
     def audit(self, **options: Any) -> Audit:
         """Return what is to be looked for."""
-        raise NotImplementedError
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Look and report.

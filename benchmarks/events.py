@@ -87,18 +87,21 @@ def measure(*, events: int, senders: int) -> Delivered:
     ):
         folder = Path(name)
         arena.run(["-c", FILL, str(events // SUBJECT_EVENTS), str(SUBJECT_EVENTS)])
-        with _senders(arena, folder, senders):
+        command = ["-m", "shop.tests.sender_process", str(folder), *SINKS]
+        with running(command, arena.environment, senders):
             seconds = float(arena.run(["-c", WAIT, str(PATIENCE)]))
         return _judge(folder, events, senders, seconds)
 
 
 @contextlib.contextmanager
-def _senders(arena: Arena, folder: Path, number: int) -> Iterator[None]:
+def running(command: list[str], environment: dict[str, str], number: int) -> Iterator[None]:
+    """Run so many processes of Python with `command` for a while."""
     processes = [
         subprocess.Popen(
-            [sys.executable, "-m", "shop.tests.sender_process", str(folder), *SINKS],
+            [sys.executable, *command],
             cwd=settings.BASE_DIR,
-            env=arena.environment,
+            env=environment,
+            stdout=subprocess.DEVNULL,
         )
         for _ in range(number)
     ]
@@ -108,7 +111,7 @@ def _senders(arena: Arena, folder: Path, number: int) -> Iterator[None]:
         for process in processes:
             process.terminate()
         for process in processes:
-            process.wait(60)
+            process.wait(90)
 
 
 def _judge(folder: Path, events: int, senders: int, seconds: float) -> Delivered:

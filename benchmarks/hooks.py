@@ -2,17 +2,14 @@
 
 import asyncio
 import contextlib
-import subprocess
-import sys
 import threading
 from collections import Counter
 from collections.abc import Iterator
 
 import orjson
-from django.conf import settings
 
 from benchmarks.arena import Arena
-from benchmarks.events import FILL, PATIENCE, SUBJECT_EVENTS, WAIT
+from benchmarks.events import FILL, PATIENCE, SUBJECT_EVENTS, WAIT, running
 
 _SUBSCRIBE = """
 import sys
@@ -38,7 +35,8 @@ def measure(*, events: int, senders: int) -> str:
     with Arena(products=100, people=1) as arena, _receiver() as (url, got):
         arena.run(["-c", _SUBSCRIBE, url])
         arena.run(["-c", FILL, str(events // SUBJECT_EVENTS), str(SUBJECT_EVENTS)])
-        with _senders({**arena.environment, "PRIVATE_TARGETS": "yes"}, senders):
+        environment = {**arena.environment, "PRIVATE_TARGETS": "yes"}
+        with running(["manage.py", "send_events"], environment, senders):
             seconds = float(arena.run(["-c", WAIT, str(PATIENCE)]))
     times = Counter(got)
     disordered, last = 0, dict[str, int]()
@@ -49,26 +47,6 @@ def measure(*, events: int, senders: int) -> str:
         f"| {len(got):,} | {senders} | {seconds:.1f} | {len(got) / seconds:,.0f}"
         f" | {len(got) - len(times)} | {events - len(times)} | {disordered} |"
     )
-
-
-@contextlib.contextmanager
-def _senders(environment: dict[str, str], number: int) -> Iterator[None]:
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "manage.py", "send_events"],
-            cwd=settings.BASE_DIR,
-            env=environment,
-            stdout=subprocess.DEVNULL,
-        )
-        for _ in range(number)
-    ]
-    try:
-        yield
-    finally:
-        for process in processes:
-            process.terminate()
-        for process in processes:
-            process.wait(90)
 
 
 @contextlib.contextmanager

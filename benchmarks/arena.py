@@ -236,6 +236,20 @@ class Arena:
             raise ArenaError(done.stderr.decode("utf-8", "replace")[-4000:])
         return done.stdout.decode()
 
+    def start(self, arguments: list[str], *, talk: bool = False) -> "subprocess.Popen[bytes]":
+        """Start Python with `arguments` in the arena; with `talk` by its input and output.
+
+        Whoever starts it ends it.
+        """
+        return subprocess.Popen(
+            [sys.executable, *arguments],
+            cwd=settings.BASE_DIR,
+            env=self.environment,
+            stdin=subprocess.PIPE if talk else subprocess.DEVNULL,
+            stdout=subprocess.PIPE if talk else subprocess.DEVNULL,
+            stderr=None if talk else subprocess.DEVNULL,
+        )
+
     @contextlib.contextmanager
     def server(
         self, application: str = "shop.asgi:application", **environment: str

@@ -34,6 +34,7 @@ class Sample(models.Model):
     class Meta:
         verbose_name = _("sample")
         verbose_name_plural = _("samples")
+        permissions = [("empty_caches", "Can empty what web processes keep")]
         constraints = [
             models.UniqueConstraint(
                 fields=["metric", "step", "time", "labels"], name="sample_once"

@@ -1,5 +1,6 @@
 """The catalogue under /api/v2."""
 
+from collections.abc import Collection
 from typing import Any, ClassVar
 from uuid import UUID
 
@@ -15,7 +16,13 @@ from monitoring import metrics
 from products import actions, catalogue, stock, suggestions
 from products import images as pictures
 from products import search as finding
-from products.filters import ProductQuery, SearchQuery, filter_products, read_product_query
+from products.filters import (
+    ProductQuery,
+    SearchQuery,
+    filter_products,
+    read_product_query,
+    tags_of_filters,
+)
 from products.models import Category, Product, ProductImage, StockMovement
 from products.serializers import (
     AnalysisOutput,
@@ -33,9 +40,11 @@ from products.serializers import (
     StockUpdateInput,
     StockUpdateOutput,
 )
+from shop.cache import Tag
 from shop.errors import refuses
 from shop.fields import read_key
 from shop.idempotency import once_per_key
+from shop.ready import answer
 from shop.rest import (
     NO_SUCH_THING,
     ListQuery,
@@ -43,6 +52,7 @@ from shop.rest import (
     Slice,
     Source,
     checked,
+    dump_json,
     json_response,
     local,
     numbered,
@@ -52,6 +62,9 @@ from shop.rest import (
 )
 from shop.schema import IDEMPOTENCY_KEY, location_of, page_of
 from shop.viewsets import ShopViewSet, caller
+
+# A body, and the tags of what it was made from.
+Made = tuple[bytes, Collection[Tag]]
 
 
 def _ready(body: bytes, status: int = 200, **headers: str) -> HttpResponse:
@@ -82,12 +95,18 @@ class ProductViewSet(ShopViewSet):
     def list(self, request: Request) -> HttpResponse:
         """Products on sale, filtered, by page or by cursor."""
         query = read_product_query(request)
-        rows, key = filter_products(query)
-        window = paginate(
-            request, query, rows, catalogue.list_source(key, of_stock=bool(query.get("in_stock")))
-        )
-        results = [catalogue.as_json(row) for row in window.rows]
-        return json_response({"results": results, **window.envelope})
+
+        def make() -> Made:
+            rows, key = filter_products(query)
+            members = tags_of_filters(query)
+            window = paginate(request, query, rows, catalogue.list_source(key, members))
+            results = [catalogue.as_json(row) for row in window.rows]
+            return (
+                dump_json({"results": results, **window.envelope}),
+                catalogue.tags_of_list(query["ordering"], members, window.rows),
+            )
+
+        return answer(request, make)
 
     @extend_schema(parameters=[SearchQuery], responses=SearchOutput)
     @action(detail=False, methods=["get"])
@@ -95,22 +114,28 @@ class ProductViewSet(ShopViewSet):
         """Products on sale that are found by `q`, best match first, and how `q` may go on."""
         query = read_query(request, SearchQuery)
         page, per_page = query.get("page", 1), query["per_page"]
-        rows, _key = filter_products(query)
-        hits = finding.search(query["q"], rows, page=page, per_page=per_page)
-        return json_response(
-            {
+
+        def make() -> Made:
+            rows, _key = filter_products(query)
+            hits = finding.search(query["q"], rows, page=page, per_page=per_page)
+            found = {
                 "results": catalogue.read_products(hits.pks),
                 "suggestions": hits.suggestions,
                 **numbered(request, hits.total, page, per_page),
             }
-        )
+            return dump_json(found), {*tags_of_filters(query), *finding.TAGS, *hits.pks}
+
+        return answer(request, make)
 
     @extend_schema(responses=ProductDetail)
     def retrieve(self, request: Request, id: str) -> HttpResponse:
         """One product, retired ones included."""
-        body = catalogue.read_product(read_key(id))
-        metrics.PRODUCT_VIEWED.inc()
-        return _ready(body)
+        pk = read_key(id)
+
+        def make() -> Made:
+            return catalogue.read_product(pk), catalogue.tags_of_product(pk)
+
+        return answer(request, make, count=metrics.PRODUCT_VIEWED.inc)
 
     @extend_schema(
         request=ProductInput,
@@ -285,9 +310,16 @@ class CategoryViewSet(ShopViewSet):
     def list(self, request: Request) -> HttpResponse:
         """The categories below `parent`, or the roots, as deep as asked."""
         query = read_query(request, CategoryQuery)
-        parent = None
-        if slug := query.get("parent"):
-            parent = Category.objects.filter(slug=slug).first()
-            if parent is None:
-                raise ValidationError({"parent": [_("There is no such category.")]}, NO_SUCH_THING)
-        return json_response({"results": catalogue.category_children(parent, query["depth"])})
+
+        def make() -> Made:
+            parent = None
+            if slug := query.get("parent"):
+                parent = Category.objects.filter(slug=slug).first()
+                if parent is None:
+                    raise ValidationError(
+                        {"parent": [_("There is no such category.")]}, NO_SUCH_THING
+                    )
+            children = catalogue.category_children(parent, query["depth"])
+            return dump_json({"results": children}), ["tree"]
+
+        return answer(request, make)

@@ -1,25 +1,26 @@
 """Reading the catalogue: one product, a page of products.
 
 Reads build their JSON from `.values_list()` rows; a model instance and a
-serializer cost several times the query. One product is cache-first; see
-products.freshness for what may be shown how long.
+serializer cost several times the query. What is kept of them carries tags
+(`tags_of_list`, `tags_of_product`); products.freshness learns what changes.
 """
 
 import functools
-import time
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
 from django.conf import settings
-from django.core.cache import cache
 from django.db import connection
 from django.http import Http404
 
-from products import freshness, images
+from products import images
 from products.ai.seo import json_ld
+from products.fragments import read_shared
+from products.freshness import feed
 from products.models import Category, Product
+from shop.cache import Store, Tag
 from shop.money import on_the_wire
 from shop.prepared import Prepared
 from shop.rest import Order, Rows, Slice, Source, dump_json, local
@@ -69,8 +70,11 @@ _PREPARED_LISTS = 1000
 _lists: dict[tuple[str, ...], Prepared] = {}
 
 
-def list_source(key: str, *, of_stock: bool) -> Source:
-    """Return how a list of products is read; `key` names its filters with their values."""
+def list_source(key: str, tags: Collection[Tag]) -> Source:
+    """Return how a list of products is read.
+
+    `key` names its filters with their values, and `tags` what decides who is in it.
+    """
 
     def fetch(wanted: Slice) -> list[Row]:
         shape = (key, *wanted.shape)
@@ -81,14 +85,33 @@ def list_source(key: str, *, of_stock: bool) -> Source:
             prepared = _lists[shape] = Prepared(wanted.rows().values_list(*_COLUMNS))
         return prepared.fetch(*wanted.last, limit=wanted.limit, offset=wanted.offset)
 
-    return Source(
-        Product, ORDERS, fetch, value_of, lambda rows: count_products(rows, key, of_stock=of_stock)
-    )
+    return Source(Product, ORDERS, fetch, value_of, lambda rows: count_products(rows, key, tags))
 
 
 def value_of(row: Row, column: str) -> Any:
     """Read a column of a fetched row, for cursors."""
     return row[_POSITION[column]]
+
+
+# What a list is tagged by when it is in this order.
+_ORDER_TAGS = {
+    "price": "price",
+    "-price": "price",
+    "name": "name",
+    "-name": "name",
+    "best_selling": "sold",
+}
+
+
+def tags_of_list(ordering: str, members: Collection[Tag], rows: Sequence[Row]) -> list[Tag]:
+    """Return the tags of a page: who is in the list, in which order, and what is shown."""
+    order = [_ORDER_TAGS[ordering]] if ordering in _ORDER_TAGS else []
+    return list({*members, *order, *(row[0] for row in rows)})
+
+
+def tags_of_product(pk: int) -> list[Tag]:
+    """Return the tags of one product's answer."""
+    return [("detail", pk)]
 
 
 def as_json(row: Row) -> dict[str, Any]:
@@ -140,25 +163,14 @@ def _one_product() -> Prepared:
 
 
 def read_product(pk: int) -> bytes:
-    """Return one product as JSON bytes: from the cache, else from the database.
+    """Return one product as JSON bytes: from the shared cache, or from the database.
 
     A retired product can still be read, and says so: orders point at it.
 
     Raises:
         Http404: no such product.
     """
-    key = f"product:3:{pk}"
-    # Inside a transaction one sees what nobody else does yet.
-    usable = not connection.in_atomic_block
-    if usable:
-        cached = cache.get(key)
-        if cached is not None and freshness.is_fresh(pk, cached[0]):
-            return cached[1]  # type: ignore[no-any-return]
-    read_at = time.time()
-    body = dump_json(read_facts(pk))
-    if usable and freshness.is_fresh(pk, read_at):
-        cache.set(key, (read_at, body), timeout=1)
-    return body
+    return read_shared("detail", [pk], lambda _: {pk: dump_json(read_facts(pk))})[pk]
 
 
 def read_facts(pk: int) -> dict[str, Any]:
@@ -197,22 +209,24 @@ def _detail(row: Row, pictures: list[dict[str, Any]]) -> dict[str, Any]:
     return shown
 
 
-def count_products(rows: Rows, key: str, *, of_stock: bool) -> int:
-    """Count what `rows` builds, at most once in `freshness.MAX_AGE` seconds for each `key`.
+_COUNTS_BYTES = 4 * 1024 * 1024
+_counts: Store[str, int] = Store(feed.knowledge.tags, _COUNTS_BYTES)
 
-    `key` names the filters, `of_stock` says whether stock is among them.
-    Counting a hundred thousand rows costs as much as ten pages of them.
+
+def count_products(rows: Rows, key: str, tags: Collection[Tag]) -> int:
+    """Count what `rows` builds, once as long as none of the tags changes.
+
+    `key` names the filters. Counting a hundred thousand rows costs as much as
+    ten pages of them.
     """
-    key = f"products:count:1:{key}"
-    usable = not connection.in_atomic_block
-    if usable:
-        cached = cache.get(key)
-        if cached is not None and freshness.is_fresh_count(cached[0], of_stock=of_stock):
-            return int(cached[1])
-    read_at = time.time()
-    total = rows().count()
-    if usable:
-        cache.set(key, (read_at, total), timeout=1)
+    knowledge = feed.knowledge
+    if connection.in_atomic_block:
+        return rows().count()
+    total = _counts.get(key) if knowledge.is_sure() else None
+    if total is None:
+        since = knowledge.tags.now
+        total = rows().count()
+        _counts.put(key, total, tags=tags, since=since, size=len(key))
     return total
 
 

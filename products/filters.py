@@ -14,6 +14,7 @@ from rest_framework.request import Request
 
 from products.catalogue import ORDERS
 from products.models import Category, Product
+from shop.cache import Tag
 from shop.fields import Text
 from shop.money import parse, text_pattern
 from shop.rest import CONTRADICTION, NO_SUCH_THING, ListQuery, Rows, read_query
@@ -86,6 +87,18 @@ class _Carrier:
 def _read(query_string: str, carrier: Any) -> dict[str, Any]:
     # Bad input raises and so is never kept. Nobody changes what comes out.
     return read_query(carrier(query_string), ProductQuery)
+
+
+def tags_of_filters(query: dict[str, Any]) -> set[Tag]:
+    """Return the tags of what decides which products the filters let through."""
+    tags: set[Tag] = {"members"}
+    if query.get("category"):
+        tags |= {"category", "tree"}
+    if query.get("min_price") is not None or query.get("max_price") is not None:
+        tags.add("price")
+    if query.get("in_stock"):
+        tags.add("in_stock")
+    return tags
 
 
 def filter_products(query: dict[str, Any]) -> tuple[Rows, str]:

@@ -1,5 +1,6 @@
 """Categories, products and the stock ledger."""
 
+import enum
 from collections.abc import Sequence
 from pathlib import PurePosixPath
 from typing import Any, NoReturn
@@ -15,6 +16,16 @@ from shop.ids import uuid7
 from shop.money import MoneyField
 
 
+def look_after_commit() -> None:
+    """Have this process learn, once the transaction is committed, of what was written.
+
+    Whoever writes what the catalogue shows calls it, after the writing.
+    """
+    from products import freshness
+
+    transaction.on_commit(freshness.look)
+
+
 class CategoryQuerySet(models.QuerySet["Category"]):
     """Verbs on categories. Names that are written past `save` are indexed as well."""
 
@@ -23,7 +34,15 @@ class CategoryQuerySet(models.QuerySet["Category"]):
         objs = list(objs)
         for category in objs:
             category.set_search_text()
-        return super().bulk_create(objs, *args, **kwargs)
+        created = super().bulk_create(objs, *args, **kwargs)
+        look_after_commit()
+        return created
+
+    def update(self, **values: Any) -> int:
+        """Update rows, and have them read anew after the commit."""
+        updated = super().update(**values)
+        look_after_commit()
+        return updated
 
     def bulk_update(self, objs: Any, fields: Any, batch_size: int | None = None) -> int:
         """Update rows, and the text they are searched by when a name is among the fields."""
@@ -81,6 +100,7 @@ class Category(models.Model):
         if (fields := kwargs.get("update_fields")) is not None:
             kwargs["update_fields"] = {*fields, "search_text"}
         super().save(*args, **kwargs)
+        look_after_commit()
 
     def set_search_text(self) -> None:
         """Make the text it is searched by follow its names."""
@@ -97,51 +117,38 @@ SEARCHED = frozenset({"name", "brand", "sku"})
 
 
 class ProductQuerySet(models.QuerySet["Product"]):
-    """Verbs on products. Writes that bypass `save` tell the cache and the index as well."""
+    """Verbs on products. Writes that bypass `save` are told, and indexed, as well."""
 
     def on_sale(self) -> "ProductQuerySet":
         """Products that have not been retired."""
         return self.filter(retired_at__isnull=True)
 
     def update(self, **values: Any) -> int:
-        """Update rows, and have every cached product read anew after the commit."""
-        from products import freshness
-
-        freshness.forget_all_after_commit()
+        """Update rows, and have them read anew after the commit."""
         if SEARCHED.isdisjoint(values):
-            return super().update(**values)
-        with transaction.atomic():
-            # Before it: afterwards the filter may find others.
-            pks = list(self.order_by().values_list("pk", flat=True))
             updated = super().update(**values)
-            ProductSearch.objects.index(pks)
+        else:
+            with transaction.atomic():
+                # Before it: afterwards the filter may find others.
+                pks = list(self.order_by().values_list("pk", flat=True))
+                updated = super().update(**values)
+                ProductSearch.objects.index(pks)
+        look_after_commit()
         return updated
 
-    def bulk_update(self, objs: Any, fields: Any, batch_size: int | None = None) -> int:
-        """Update rows in bulk, and have them read anew after the commit."""
-        from products import freshness
-
-        objs = list(objs)
-        freshness.forget_after_commit(product.pk for product in objs)
-        # Its UPDATEs go through update() above.
-        return super().bulk_update(objs, fields, batch_size)
-
     def bulk_create(self, objs: Any, *args: Any, **kwargs: Any) -> list["Product"]:
-        """Insert (or upsert) rows, and have lists counted anew after the commit."""
-        from products import freshness
-
-        freshness.forget_all_after_commit()
+        """Insert (or upsert) rows, and have lists read anew after the commit."""
         with transaction.atomic():
             created = super().bulk_create(objs, *args, **kwargs)
             ProductSearch.objects.index([product.pk for product in created])
+        look_after_commit()
         return created
 
     def delete(self) -> tuple[int, dict[str, int]]:
         """Delete rows that nothing points at."""
-        from products import freshness
-
-        freshness.forget_all_after_commit()
-        return super().delete()
+        deleted = super().delete()
+        look_after_commit()
+        return deleted
 
 
 class Product(models.Model):
@@ -222,14 +229,12 @@ class Product(models.Model):
 
     def save(self, *args: Any, **kwargs: Any) -> None:
         """Save, and have the product read anew after the commit."""
-        from products import freshness
-
         fields = kwargs.get("update_fields")
         with transaction.atomic():
             super().save(*args, **kwargs)
             if fields is None or not SEARCHED.isdisjoint(fields):
                 ProductSearch.objects.index([self.pk])
-        freshness.forget_after_commit([self.pk])
+        look_after_commit()
 
     def categorise(self, category: Category | None, confidence: float | None = None) -> None:
         """Put it into a category; `confidence` is given where no person chose it. Not saved."""
@@ -292,6 +297,46 @@ class ProductSearch(models.Model):
 
     def __str__(self) -> str:
         return self.text
+
+
+class Change(enum.IntFlag):
+    """What a change touches. `SHOWN`: the product wherever it is shown; the rest: which lists."""
+
+    SHOWN = 1
+    # Products that are on sale: added, retired, deleted.
+    MEMBERS = 2
+    PRICE = 4
+    # What it is called and found by.
+    NAME = 8
+    CATEGORY = 16
+    # Whether there is any left.
+    IN_STOCK = 32
+    SOLD = 64
+    # What is shown of a product alone: pictures, texts for search engines.
+    DETAIL = 128
+    # Categories, their names and where they hang.
+    TREE = 256
+
+
+class ProductChange(models.Model):
+    """A change of the catalogue, noted by a trigger for processes that keep what they read.
+
+    See products.freshness. Pruned after an hour.
+    """
+
+    # None: not of one product. No foreign key, the product may be gone.
+    product_id = models.BigIntegerField(null=True)
+    # The transaction's id on PostgreSQL; on SQLite the row's id says as much.
+    position = models.BigIntegerField(default=0)
+    # Flags of Change.
+    changed = models.IntegerField()
+    at = models.DateTimeField()
+
+    class Meta:
+        indexes = [models.Index(fields=["position"], name="productchange_position")]
+
+    def __str__(self) -> str:
+        return f"{self.product_id or 'all'}: {Change(self.changed).name}"
 
 
 class Reason(models.TextChoices):
@@ -420,18 +465,14 @@ class ProductImage(models.Model):
 
     def save(self, *args: Any, **kwargs: Any) -> None:
         """Save, and have the product read anew after the commit."""
-        from products import freshness
-
         super().save(*args, **kwargs)
-        freshness.forget_after_commit([self.product_id])
+        look_after_commit()
 
     def delete(self, *args: Any, **kwargs: Any) -> tuple[int, dict[str, int]]:
         """Delete the row, and after the commit its files."""
-        from products import freshness
-
         names = [str(self.file.name), *(rendition["name"] for rendition in self.renditions)]
         deleted = super().delete(*args, **kwargs)
-        freshness.forget_after_commit([self.product_id])
+        look_after_commit()
 
         def remove() -> None:
             for name in names:
@@ -478,17 +519,14 @@ class ProductSeo(models.Model):
 
     def save(self, *args: Any, **kwargs: Any) -> None:
         """Save, and have the product read anew after the commit."""
-        from products import freshness
-
         super().save(*args, **kwargs)
-        freshness.forget_after_commit([self.product_id])
+        look_after_commit()
 
     def delete(self, *args: Any, **kwargs: Any) -> tuple[int, dict[str, int]]:
         """Delete, and have the product read anew after the commit."""
-        from products import freshness
-
-        freshness.forget_after_commit([self.product_id])
-        return super().delete(*args, **kwargs)
+        deleted = super().delete(*args, **kwargs)
+        look_after_commit()
+        return deleted
 
 
 class Suggestion(models.Model):

@@ -31,9 +31,12 @@ from django.db.models import (
 
 from products import hangul
 from products.models import Category, Product
+from shop.cache import Tag
 from shop.prepared import Prepared
 from shop.rest import Rows
 
+# What decides what is found, and in which order.
+TAGS: tuple[Tag, ...] = ("members", "name", "category", "tree", "sold")
 SUGGESTIONS = 8
 # Suggestions are made of what the best of the hits are called.
 _LOOKED_AT = 50

@@ -420,7 +420,8 @@ def fetch_counted(wanted: Slice) -> tuple[list[Any], int]:
 
 
 def _link(request: Request, **changes: Any) -> str:
-    params = {**request.query_params.dict(), **changes}
+    # In one order, whatever the request's: answers to both are one.
+    params = dict(sorted({**request.query_params.dict(), **changes}.items()))
     # A path, not an absolute address: true behind any proxy, and the same for all.
     return f"{request.path}?{urlencode(params)}"
 

@@ -142,6 +142,10 @@ SHUTDOWN_TIMEOUT = _number("SHUTDOWN_TIMEOUT", 20)
 STREAM_THREADS = _number("STREAM_THREADS", 4)
 # Some 300 bytes a row: below STREAM_MAX_BYTES as CSV.
 EXPORT_MAX_ROWS = _number("EXPORT_MAX_ROWS", 40_000)
+# What a web process keeps of answers that are the same for all (shop/ready.py), and
+# what the catalogue keeps of products that lists are put together from.
+READY_ANSWERS_MB = _number("READY_ANSWERS_MB", 32)
+FRAGMENTS_MB = _number("FRAGMENTS_MB", 16)
 STREAM_MAX_BYTES = _number("STREAM_MAX_BYTES", 16 * 1024 * 1024)
 BODY_MAX_BYTES = _number("BODY_MAX_BYTES", 10 * 1024 * 1024)
 
@@ -248,28 +252,34 @@ else:
 
 # --- Cache, sessions, broker -----------------------------------------------
 
+# "shared" holds what several web processes can spare one another (shop.cache.Shared);
+# one process alone keeps that itself.
 if REDIS_URL:
+    _redis: dict[str, Any] = {
+        "BACKEND": "django_prometheus.cache.backends.redis.RedisCache",
+        "LOCATION": REDIS_URL,
+        "KEY_PREFIX": "shop",
+    }
+    _redis_options = {"SOCKET_CONNECT_TIMEOUT": 0.25, "SOCKET_TIMEOUT": 0.5}
     CACHES: dict[str, Any] = {
-        "default": {
-            "BACKEND": "django_prometheus.cache.backends.redis.RedisCache",
-            "LOCATION": REDIS_URL,
-            "KEY_PREFIX": "shop",
+        # The database is the truth: a cache that is gone costs time, never an answer.
+        "default": _redis
+        | {
             "OPTIONS": {
-                # The database is the truth: a cache that is gone costs time,
-                # never an answer.
+                **_redis_options,
                 "IGNORE_EXCEPTIONS": True,
                 "LOG_IGNORED_EXCEPTIONS": True,
-                "SOCKET_CONNECT_TIMEOUT": 0.25,
-                "SOCKET_TIMEOUT": 0.5,
-            },
-        }
+            }
+        },
+        "shared": _redis | {"KEY_PREFIX": "shop-shared", "OPTIONS": _redis_options},
     }
 else:
     CACHES = {
         "default": {
             "BACKEND": "django_prometheus.cache.backends.locmem.LocMemCache",
             "OPTIONS": {"MAX_ENTRIES": 20000},
-        }
+        },
+        "shared": {"BACKEND": "django.core.cache.backends.dummy.DummyCache"},
     }
 DJANGO_REDIS_LOG_IGNORED_EXCEPTIONS = True
 

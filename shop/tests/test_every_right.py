@@ -148,6 +148,8 @@ PAGES: list[Call] = [
     ("GET", "^api(?:/.*)?$", EVERYBODY, 404, "nothing", None),
     ("GET", "monitoring/", P_OPERATIONS, 200, "", None),
     ("GET", "monitoring/series", P_OPERATIONS, 200, "", None),
+    ("GET", "monitoring/ready", P_OPERATIONS, 200, "", None),
+    ("POST", "monitoring/ready", P_OPERATIONS, 302, "", {}),
     ("GET", "api/v2/benchmarks/dashboard", P_OPERATIONS, 200, "", None),
     ("GET", "orders/<uuid:id>/track", P_OWN_OR_DESK, 200, "order", None),
     ("GET", "accounts/login", EVERYBODY, 200, "", None),

@@ -42,6 +42,7 @@ from shop.rest import (
     Order,
     Slice,
     Source,
+    Total,
     checked,
     json_response,
     local,
@@ -82,10 +83,8 @@ class ProductViewSet(ShopViewSet):
     def list(self, request: Request) -> HttpResponse:
         """Products on sale, filtered, by page or by cursor."""
         query = read_product_query(request)
-        rows, key = filter_products(query)
-        window = paginate(
-            request, query, rows, catalogue.list_source(key, of_stock=bool(query.get("in_stock")))
-        )
+        rows, _key = filter_products(query)
+        window = paginate(request, query, rows, catalogue.list_source(rows))
         results = [catalogue.as_json(row) for row in window.rows]
         return json_response({"results": results, **window.envelope})
 
@@ -101,7 +100,7 @@ class ProductViewSet(ShopViewSet):
             {
                 "results": catalogue.read_products(hits.pks),
                 "suggestions": hits.suggestions,
-                **numbered(request, hits.total, page, per_page),
+                **numbered(request, Total(hits.total), page, per_page),
             }
         )
 

@@ -7,7 +7,7 @@ products.freshness for what may be shown how long.
 
 import functools
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -17,12 +17,13 @@ from django.core.cache import cache
 from django.db import connection
 from django.http import Http404
 
-from products import freshness, images
+from products import freshness, images, listing
 from products.ai.seo import json_ld
+from products.listing import Filter
 from products.models import Category, Product
 from shop.money import on_the_wire
 from shop.prepared import Prepared
-from shop.rest import Order, Rows, Slice, Source, dump_json, local
+from shop.rest import Order, Rows, Slice, Source, Total, count_rows, dump_json, local
 
 # The columns of a product as the API shows it, in the order of `_as_json`.
 _COLUMNS = (
@@ -65,25 +66,28 @@ ORDERS: dict[str, Order] = {
 
 Row = tuple[Any, ...]
 
-_PREPARED_LISTS = 1000
-_lists: dict[tuple[str, ...], Prepared] = {}
 
+def list_source(chosen: Filter, rows_of: Callable[[list[Row]], list[Row]] | None = None) -> Source:
+    """Return how the list of what `chosen` leaves is read: rows as `as_json` takes them.
 
-def list_source(key: str, *, of_stock: bool) -> Source:
-    """Return how a list of products is read; `key` names its filters with their values."""
+    With `rows_of` nothing but keys is fetched, each with the value that it is
+    ordered by, and `rows_of` makes of them what is shown, in that order.
+    """
+
+    @functools.cache
+    def count() -> Total:
+        return count_products(chosen, chosen.key, of_stock=chosen.in_stock is not None)
 
     def fetch(wanted: Slice) -> list[Row]:
-        shape = (key, *wanted.shape)
-        prepared = _lists.get(shape)
-        if prepared is None:
-            if len(_lists) >= _PREPARED_LISTS:
-                _lists.clear()
-            prepared = _lists[shape] = Prepared(wanted.rows().values_list(*_COLUMNS))
-        return prepared.fetch(*wanted.last, limit=wanted.limit, offset=wanted.offset)
+        gather = listing.is_gathered(chosen, wanted, count)
+        if rows_of is not None:
+            return listing.read_keys(chosen, wanted, gather=gather)
+        return listing.read(chosen, wanted, _COLUMNS, gather=gather)
 
-    return Source(
-        Product, ORDERS, fetch, value_of, lambda rows: count_products(rows, key, of_stock=of_stock)
-    )
+    if rows_of is None:
+        return Source(Product, ORDERS, fetch, value_of, lambda _rows: count())
+    key_of = listing.value_of_key
+    return Source(Product, ORDERS, fetch, key_of, lambda _rows: count(), rows_of=rows_of)
 
 
 def value_of(row: Row, column: str) -> Any:
@@ -197,22 +201,27 @@ def _detail(row: Row, pictures: list[dict[str, Any]]) -> dict[str, Any]:
     return shown
 
 
-def count_products(rows: Rows, key: str, *, of_stock: bool) -> int:
+# Seconds for which the number of very many products is believed: it is an estimate anyway.
+_ESTIMATE_AGE = 60
+
+
+def count_products(rows: Rows, key: str, *, of_stock: bool) -> Total:
     """Count what `rows` builds, at most once in `freshness.MAX_AGE` seconds for each `key`.
 
-    `key` names the filters, `of_stock` says whether stock is among them.
-    Counting a hundred thousand rows costs as much as ten pages of them.
+    `key` names the filters, `of_stock` says whether stock is among them. Beyond
+    `rest.COUNT_MAX` it is estimated, once a minute.
     """
-    key = f"products:count:1:{key}"
+    key = f"products:count:2:{key}"
     usable = not connection.in_atomic_block
-    if usable:
-        cached = cache.get(key)
-        if cached is not None and freshness.is_fresh_count(cached[0], of_stock=of_stock):
-            return int(cached[1])
+    if usable and (cached := cache.get(key)) is not None:
+        read_at, number, is_estimate = cached
+        if is_estimate or freshness.is_fresh_count(read_at, of_stock=of_stock):
+            return Total(number, is_estimate)
     read_at = time.time()
-    total = rows().count()
+    total = count_rows(rows)
     if usable:
-        cache.set(key, (read_at, total), timeout=1)
+        age = _ESTIMATE_AGE if total.is_estimate else 1
+        cache.set(key, (read_at, total.rows, total.is_estimate), timeout=age)
     return total
 
 

@@ -51,6 +51,7 @@ from shop.rest import (
     Order,
     Slice,
     Source,
+    Total,
     checked,
     dump_json,
     json_response,
@@ -97,12 +98,12 @@ class ProductViewSet(ShopViewSet):
         query = read_product_query(request)
 
         def make() -> Made:
-            rows, key = filter_products(query)
+            chosen, _key = filter_products(query)
             members = tags_of_filters(query)
-            window = paginate(request, query, rows, catalogue.list_source(key, members))
-            results = [catalogue.as_json(row) for row in window.rows]
+            source = catalogue.list_source(chosen, members)
+            window = paginate(request, query, chosen, source)
             return (
-                dump_json({"results": results, **window.envelope}),
+                dump_json({"results": [body for _pk, body in window.rows], **window.envelope}),
                 catalogue.tags_of_list(query["ordering"], members, window.rows),
             )
 
@@ -119,9 +120,9 @@ class ProductViewSet(ShopViewSet):
             rows, _key = filter_products(query)
             hits = finding.search(query["q"], rows, page=page, per_page=per_page)
             found = {
-                "results": catalogue.read_products(hits.pks),
+                "results": [body for _pk, body in catalogue.read_products(hits.pks)],
                 "suggestions": hits.suggestions,
-                **numbered(request, hits.total, page, per_page),
+                **numbered(request, Total(hits.total), page, per_page),
             }
             return dump_json(found), {*tags_of_filters(query), *finding.TAGS, *hits.pks}
 

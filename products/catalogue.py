@@ -6,24 +6,27 @@ serializer cost several times the query. What is kept of them carries tags
 """
 
 import functools
+import time
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
+import orjson
 from django.conf import settings
 from django.db import connection
 from django.http import Http404
 
-from products import images
+from products import images, listing
 from products.ai.seo import json_ld
-from products.fragments import read_shared
+from products.fragments import read_fragments, read_shared
 from products.freshness import feed
+from products.listing import Filter
 from products.models import Category, Product
 from shop.cache import Store, Tag
 from shop.money import on_the_wire
 from shop.prepared import Prepared
-from shop.rest import Order, Rows, Slice, Source, dump_json, local
+from shop.rest import Order, Slice, Source, Total, count_rows, dump_json, local
 
 # The columns of a product as the API shows it, in the order of `_as_json`.
 _COLUMNS = (
@@ -52,7 +55,6 @@ _MORE_COLUMNS = (
     "seo__written_by",
     "seo__accepted_by",
 )
-_POSITION = {name: index for index, name in enumerate(_COLUMNS)}
 
 ORDERS: dict[str, Order] = {
     "newest": Order("pk", descending=True),
@@ -66,31 +68,28 @@ ORDERS: dict[str, Order] = {
 
 Row = tuple[Any, ...]
 
-_PREPARED_LISTS = 1000
-_lists: dict[tuple[str, ...], Prepared] = {}
 
+def list_source(chosen: Filter, members: Collection[Tag]) -> Source:
+    """Return how the list of what `chosen` leaves is read; `members` are the tags of who is in it.
 
-def list_source(key: str, tags: Collection[Tag]) -> Source:
-    """Return how a list of products is read.
-
-    `key` names its filters with their values, and `tags` what decides who is in it.
+    Its rows are pairs: a product's key, and the product as lists show it.
     """
 
+    @functools.cache
+    def count() -> Total:
+        return count_products(chosen, members)
+
     def fetch(wanted: Slice) -> list[Row]:
-        shape = (key, *wanted.shape)
-        prepared = _lists.get(shape)
-        if prepared is None:
-            if len(_lists) >= _PREPARED_LISTS:
-                _lists.clear()
-            prepared = _lists[shape] = Prepared(wanted.rows().values_list(*_COLUMNS))
-        return prepared.fetch(*wanted.last, limit=wanted.limit, offset=wanted.offset)
+        return listing.read_keys(chosen, wanted, gather=listing.is_gathered(chosen, wanted, count))
 
-    return Source(Product, ORDERS, fetch, value_of, lambda rows: count_products(rows, key, tags))
-
-
-def value_of(row: Row, column: str) -> Any:
-    """Read a column of a fetched row, for cursors."""
-    return row[_POSITION[column]]
+    return Source(
+        Product,
+        ORDERS,
+        fetch,
+        listing.value_of_key,
+        lambda _rows: count(),
+        rows_of=lambda keys: read_products([key[0] for key in keys]),
+    )
 
 
 # What a list is tagged by when it is in this order.
@@ -139,13 +138,18 @@ def as_json(row: Row) -> dict[str, Any]:
     }
 
 
-def read_products(pks: Sequence[int]) -> list[dict[str, Any]]:
-    """Return these products as the API lists them, in this order. One query, none for none."""
-    if not pks:
-        return []
-    by_pk = {row[0]: as_json(row) for row in _several_products(len(pks)).fetch(*pks)}
+def read_products(pks: Sequence[int]) -> list[tuple[int, orjson.Fragment]]:
+    """Return these products with their keys, as the API lists them, in this order.
+
+    One query for those that are kept nowhere.
+    """
+    found = read_fragments(pks, _render) if pks else {}
     # One that was deleted in between is left out.
-    return [by_pk[pk] for pk in pks if pk in by_pk]
+    return [(pk, orjson.Fragment(found[pk])) for pk in pks if pk in found]
+
+
+def _render(pks: Collection[int]) -> dict[int, bytes]:
+    return {row[0]: dump_json(as_json(row)) for row in _several_products(len(pks)).fetch(*pks)}
 
 
 @functools.lru_cache(maxsize=128)
@@ -210,23 +214,28 @@ def _detail(row: Row, pictures: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 _COUNTS_BYTES = 4 * 1024 * 1024
-_counts: Store[str, int] = Store(feed.knowledge.tags, _COUNTS_BYTES)
+_counts: Store[str, Total] = Store(feed.knowledge.tags, _COUNTS_BYTES)
+# Seconds for which the number of very many products is believed: it is an estimate anyway.
+_ESTIMATE_AGE = 60
 
 
-def count_products(rows: Rows, key: str, tags: Collection[Tag]) -> int:
-    """Count what `rows` builds, once as long as none of the tags changes.
+def count_products(chosen: Filter, members: Collection[Tag]) -> Total:
+    """Count what `chosen` leaves, once as long as none of the tags `members` changes.
 
-    `key` names the filters. Counting a hundred thousand rows costs as much as
-    ten pages of them.
+    Beyond `rest.COUNT_MAX` it is estimated, once a minute.
     """
     knowledge = feed.knowledge
     if connection.in_atomic_block:
-        return rows().count()
-    total = _counts.get(key) if knowledge.is_sure() else None
+        return count_rows(chosen)
+    estimate_key = f"{chosen.key}|{time.time() // _ESTIMATE_AGE}"
+    total = None
+    if knowledge.is_sure():
+        total = _counts.get(chosen.key) or _counts.get(estimate_key)
     if total is None:
         since = knowledge.tags.now
-        total = rows().count()
-        _counts.put(key, total, tags=tags, since=since, size=len(key))
+        total = count_rows(chosen)
+        key, tags = (estimate_key, ()) if total.is_estimate else (chosen.key, members)
+        _counts.put(key, total, tags=tuple(tags), since=since, size=len(key))
     return total
 
 

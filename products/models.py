@@ -199,28 +199,27 @@ class Product(models.Model):
             ),
         ]
         indexes = [
-            models.Index(
-                fields=["id"], condition=models.Q(retired_at__isnull=True), name="product_live"
+            # What lists are ordered by, and behind the key what they are filtered by, so
+            # that a list is cut out of an index alone. Not the stock: every sale changes it.
+            *(
+                models.Index(
+                    fields=list(fields),
+                    condition=models.Q(retired_at__isnull=True),
+                    name=f"product_by_{name}",
+                )
+                for name, fields in {
+                    "key": ("id", "category", "price"),
+                    "price": ("price", "id", "category"),
+                    "name": ("name", "id", "category", "price"),
+                    "sold": ("sold_quantity", "id", "category", "price"),
+                    "category": ("category", "id", "price", "sold_quantity"),
+                }.items()
             ),
+            # Few, and none of them is being sold.
             models.Index(
-                fields=["price", "id"],
-                condition=models.Q(retired_at__isnull=True),
-                name="product_live_price",
-            ),
-            models.Index(
-                fields=["name", "id"],
-                condition=models.Q(retired_at__isnull=True),
-                name="product_live_name",
-            ),
-            models.Index(
-                fields=["sold_quantity", "id"],
-                condition=models.Q(retired_at__isnull=True),
-                name="product_live_sold",
-            ),
-            models.Index(
-                fields=["category", "id"],
-                condition=models.Q(retired_at__isnull=True),
-                name="product_live_category",
+                fields=["id", "category", "price", "sold_quantity", "name"],
+                condition=models.Q(retired_at__isnull=True, stock_quantity=0),
+                name="product_sold_out",
             ),
         ]
 

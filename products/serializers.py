@@ -252,6 +252,7 @@ class SearchOutput(serializers.Serializer[Any]):
     results = ProductOutput(many=True)
     suggestions = serializers.ListField(child=serializers.CharField())
     total = serializers.IntegerField(min_value=0)
+    total_is_estimate = serializers.BooleanField()
     page = serializers.IntegerField(min_value=1)
     per_page = serializers.IntegerField(min_value=1)
     pages = serializers.IntegerField(min_value=0)

@@ -13,7 +13,7 @@ def without_triggers(apps, schema_editor):
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('products', '0006_lists'),
+        ('products', '0007_list_indexes'),
     ]
 
     operations = [

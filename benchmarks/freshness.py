@@ -7,7 +7,6 @@ asked, and never less than what an earlier answer of the same process has shown.
 """
 
 import asyncio
-import http.client
 import random
 import re
 import shutil
@@ -15,17 +14,16 @@ import subprocess
 import threading
 import time
 from bisect import bisect_right
-from collections import Counter, defaultdict
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from collections import Counter, defaultdict, deque
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
-from html.parser import HTMLParser
 from typing import IO
 from urllib.parse import urlencode
 
 import orjson
 
 from benchmarks.arena import Arena, ArenaError, free_port
+from benchmarks.fresh_writer import PRICE, STOCK, WORKER
 from benchmarks.load import BadAnswer, parse_head, request_bytes
 from benchmarks.stats import percentile
 
@@ -35,39 +33,20 @@ HOT = 40
 ALLOWED = 1.0
 # Seconds between two requests of a reader, on average: the checker must keep up.
 _PAUSE = 0.05
-_PRICE, _STOCK, _WORKER = "price", "stock", "worker"
 _SEO = re.compile(r"Fresh \d+ v(\d+)")
-# How often each way is chosen. Those by hand are rarer than the shop's own.
-_WAYS = {
-    "api": 10,
-    "stock": 30,
-    "admin": 3,
-    "update": 8,
-    "bulk": 4,
-    "save": 4,
-    "sql": 4,
-    "file": 4,
-    "worker": 2,
-}
+# Seconds after which writers have told of all that they wrote.
+_TOLD_BY = 3.0
 
 
 @dataclass
 class Register:
     """A number of one product that only grows, and when each value was committed."""
 
-    # The last that somebody began to write. All prices begin at 1.
-    value: int = 1
     values: list[int] = field(default_factory=list)
     # time.monotonic(), when the writer was told that it is committed.
     times: list[float] = field(default_factory=list)
     # The greatest that each web process has shown in an answer that is complete.
     shown: dict[int, int] = field(default_factory=dict)
-    lock: threading.Lock = field(default_factory=threading.Lock)
-
-    def committed(self, value: int) -> None:
-        """Note that a value is committed."""
-        self.values.append(value)
-        self.times.append(time.monotonic())
 
     def age(self, value: int, asked: float) -> float:
         """Return for how many seconds a greater one had been committed when it was asked for."""
@@ -124,7 +103,8 @@ class Checker:
         self.products = range(first, arena.data.last + 1)
         self.registers: dict[tuple[int, str], Register] = defaultdict(Register)
         self.over = threading.Event()
-        self._session = arena.run(["-c", _SIGN_IN]).strip()
+        # What was read and is not judged yet: (asked, product and number, value, target, port).
+        self._read: deque[tuple[float, tuple[int, str], int, str, int]] = deque()
 
     # --- Reading ------------------------------------------------------------
 
@@ -133,6 +113,7 @@ class Checker:
         async with asyncio.TaskGroup() as group:
             for number in range(READERS):
                 group.create_task(self._reader(self.ports[number % len(self.ports)], until))
+            group.create_task(self._judges(until))
 
     async def _reader(self, port: int, until: float) -> None:
         dice = random.Random()  # noqa: S311
@@ -195,192 +176,52 @@ class Checker:
         seo = product.get("seo")
         match = _SEO.search(str(seo["title"])) if isinstance(seo, dict) else None
         shown = {
-            _PRICE: int(str(product["price"])),
-            _STOCK: int(str(product["stock_quantity"])),
-            _WORKER: int(match[1]) if match else None,
+            PRICE: int(str(product["price"])),
+            STOCK: int(str(product["stock_quantity"])),
+            WORKER: int(match[1]) if match else None,
         }
         for name, value in shown.items():
             if value is None:
                 continue
-            register = self.registers[pk, name]
             self.outcome.reads += 1
-            age = register.age(value, asked)
-            if age > 0:
-                self.outcome.ages.append(age)
-            if age > ALLOWED:
-                self.outcome.stale.append(f"{name} of {pk} was {age:.2f} s old: {target} at {port}")
+            self._read.append((asked, (pk, name), value, target, port))
             if value < before.get((pk, name), 0):
                 self.outcome.backwards.append(
                     f"{name} of {pk} fell from {before[pk, name]} to {value}: {target} at {port}"
                 )
-            register.shown[port] = max(register.shown.get(port, 0), value)
+            known = self.registers[pk, name].shown
+            known[port] = max(known.get(port, 0), value)
 
-    # --- Writing --------------------------------------------------------------
+    def judge(self, until: float) -> None:
+        """Look at what was asked for before `until`: by then the writers have told of it."""
+        while self._read and self._read[0][0] < until:
+            asked, key, value, target, port = self._read.popleft()
+            age = self.registers[key].age(value, asked)
+            if age > 0:
+                self.outcome.ages.append(age)
+            if age > ALLOWED:
+                pk, name = key
+                self.outcome.stale.append(f"{name} of {pk} was {age:.2f} s old: {target} at {port}")
 
-    def write(self, number: int) -> None:
-        """Write until the run is over; one thread's work."""
-        dice = random.Random(number)  # noqa: S311
-        kinds = list(_WAYS)
-        weights = list(_WAYS.values())
-        with ExitStack() as stack:
-            shell = stack.enter_context(self._shell())
-            while not self.over.is_set():
-                kind = dice.choices(kinds, weights)[0]
-                pk = dice.choice(self.products)
-                name = {"stock": _STOCK, "worker": _WORKER}.get(kind, _PRICE)
-                register = self.registers[pk, name]
-                # One writer a number: otherwise nobody knows which came last.
-                if not register.lock.acquire(blocking=False):
-                    continue
-                try:
-                    value = register.value + 1
-                    register.value = value
-                    register.committed(self._write(kind, pk, value, dice.choice(self.ports), shell))
-                    self.outcome.writes[kind] += 1
-                except (OSError, http.client.HTTPException, ArenaError) as error:
-                    # Perhaps written all the same: the number is not used again.
-                    if not self.over.is_set():
-                        self.outcome.refused[f"{kind}: {error}"] += 1
-                finally:
-                    register.lock.release()
-                self.over.wait(dice.expovariate(20))
+    async def _judges(self, until: float) -> None:
+        while time.monotonic() < until:
+            await asyncio.sleep(0.5)
+            self.judge(time.monotonic() - _TOLD_BY)
 
-    def _write(self, kind: str, pk: int, value: int, port: int, shell: "_Shell") -> int:
-        """Write a number and return it; of stock, which is only added to, what it has become."""
-        if kind == "api":
-            self._send(port, "PATCH", f"/api/v2/products/{pk}", {"price": value})
-        elif kind == "stock":
-            change = {"quantity_change": 1, "reason": "received"}
-            told = self._send(port, "POST", f"/api/v2/products/{pk}/stock/update", change)
-            return int(orjson.loads(told)["stock_quantity"])
-        elif kind == "admin":
-            self._admin(port, pk, value)
-        else:
-            shell(f"{kind} {pk} {value}")
-        return value
+    # --- What is written ------------------------------------------------------
 
-    def _send(self, port: int, method: str, path: str, data: dict[str, object]) -> bytes:
-        head = {
-            "Authorization": f"Bearer {self.arena.data.staff}",
-            "Content-Type": "application/json",
-        }
-        status, body = _exchange(port, method, path, orjson.dumps(data), head)
-        if status != 200:
-            raise ArenaError(f"{status} {body[:200]!r}")
-        return body
-
-    def _admin(self, port: int, pk: int, value: int) -> None:
-        """Change the price as staff do: fetch the product's form, fill it in, send it."""
-        path = f"/admin/products/product/{pk}/change/"
-        cookie = f"sessionid={self._session}; csrftoken={_CSRF}"
-        status, page = _exchange(port, "GET", path, None, {"Cookie": cookie})
-        fields = form_fields(page.decode())
-        if status != 200 or "price" not in fields:
-            raise ArenaError(f"the admin's form: {status}")
-        # Without the empty form for one more image.
-        fields["images-TOTAL_FORMS"] = fields["images-INITIAL_FORMS"]
-        fields |= {"price": str(value), "csrfmiddlewaretoken": _CSRF, "_save": "Save"}
-        head = {
-            "Cookie": cookie,
-            "Content-Type": "application/x-www-form-urlencoded",
-            "Origin": f"http://127.0.0.1:{port}",
-        }
-        status, page = _exchange(port, "POST", path, urlencode(fields).encode(), head)
-        if status != 302:
-            wrong = re.findall(r"errorlist.*?</ul>", page.decode(), re.DOTALL)
-            raise ArenaError(f"the admin refuses the form: {status} {wrong}")
-
-    @contextmanager
-    def _shell(self) -> Iterator["_Shell"]:
-        process = self.arena.start(["-m", "benchmarks.fresh_writer"], talk=True)
-        try:
-            yield _Shell(process)
-        finally:
-            process.kill()
-            process.wait()
-
-
-class _Shell:
-    """Another process that writes."""
-
-    def __init__(self, process: "subprocess.Popen[bytes]") -> None:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        self._in: IO[bytes] = process.stdin
-        self._out: IO[bytes] = process.stdout
-
-    def __call__(self, line: str) -> None:
-        self._in.write(line.encode() + b"\n")
-        self._in.flush()
-        if self._out.readline().strip() != b"done":
-            raise ArenaError(f"the shell failed at {line}")
-
-
-_CSRF = "c" * 32
-_SIGN_IN = """
-import django
-django.setup()
-from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY
-from django.contrib.sessions.backends.db import SessionStore
-from django.conf import settings
-from shop.accounts.models import User
-user = User.objects.get(username="bench-staff")
-session = SessionStore()
-session[SESSION_KEY] = str(user.pk)
-session[BACKEND_SESSION_KEY] = settings.AUTHENTICATION_BACKENDS[0]
-session[HASH_SESSION_KEY] = user.get_session_auth_hash()
-session.save()
-print(session.session_key)
-"""
-
-
-def _exchange(
-    port: int, method: str, path: str, body: bytes | None, head: dict[str, str]
-) -> tuple[int, bytes]:
-    client = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
-    try:
-        client.request(method, path, body, head)
-        answer = client.getresponse()
-        return answer.status, answer.read()
-    finally:
-        client.close()
-
-
-class _Form(HTMLParser):
-    """What a browser would send of the forms of a page."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.fields: dict[str, str] = {}
-        self._name = ""
-        self._text = False
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        given = {name: value or "" for name, value in attrs}
-        name = given.get("name", "")
-        if tag == "input" and name and given.get("type") not in ("submit", "file", "button"):
-            if given.get("type") not in ("checkbox", "radio") or "checked" in given:
-                self.fields[name] = given.get("value", "on")
-        elif tag in ("select", "textarea") and name:
-            self._name, self._text = name, tag == "textarea"
-            self.fields[name] = ""
-        elif tag == "option" and "selected" in given and self._name:
-            self.fields[self._name] = given.get("value", "")
-
-    def handle_endtag(self, tag: str) -> None:
-        if tag in ("select", "textarea"):
-            self._name, self._text = "", False
-
-    def handle_data(self, data: str) -> None:
-        if self._text:
-            self.fields[self._name] += data
-
-
-def form_fields(page: str) -> dict[str, str]:
-    """Return the fields of a page's forms with their values."""
-    form = _Form()
-    form.feed(page)
-    return form.fields
+    def listen(self, lines: IO[bytes]) -> None:
+        """Note what the writers tell: "product number value time kind", or "! what failed"."""
+        for line in lines:
+            words = line.decode().split(" ", 4)
+            if words[0] == "!":
+                self.outcome.refused[" ".join(words[1:]).strip()] += 1
+                continue
+            pk, name, value, at, kind = words
+            register = self.registers[int(pk), name]
+            register.values.append(int(value))
+            register.times.append(float(at))
+            self.outcome.writes[kind.strip()] += 1
 
 
 # --- Redis, and all together ---------------------------------------------------
@@ -406,18 +247,18 @@ class OwnRedis:
             self._process.kill()
             self._process.wait()
 
-    def stop_and_start(self, over: threading.Event, seconds: float, times: int) -> int:
-        """Take it away for a tenth of the time, so many times; returns how often that was."""
-        for done in range(times):
-            if over.wait(seconds / (times + 1) * 0.8):
-                return done
+    def stop_and_start(self, checker: Checker, seconds: float, times: int) -> None:
+        """Take it away for a tenth of the time, so many times."""
+        for _ in range(times):
+            if checker.over.wait(seconds / (times + 1) * 0.8):
+                return
             self.kill()
-            over.wait(seconds / 10)
+            checker.over.wait(seconds / 10)
             self.start()
-        return times
+            checker.outcome.redis_stops += 1
 
 
-def measure(*, seconds: float, redis: bool, stops: int = 3, writers: int = 8) -> Outcome:
+def measure(*, seconds: float, redis: bool, stops: int = 3) -> Outcome:
     """Run readers and writers on a database, two web processes and a worker of their own.
 
     With `redis`, the web processes share one, which is stopped `stops` times.
@@ -439,28 +280,33 @@ def measure(*, seconds: float, redis: bool, stops: int = 3, writers: int = 8) ->
         worker = arena.start(["-m", "celery", "--quiet", "-A", "shop", "worker", *_WORKER_OPTIONS])
         stack.callback(_end, worker)
         checker = Checker(arena, ports, seconds)
-        threads = [
-            threading.Thread(target=checker.write, args=(number,), daemon=True)
-            for number in range(writers)
-        ]
+        writers = arena.start(
+            [
+                "-m",
+                "benchmarks.fresh_writer",
+                *map(str, (checker.products[0], HOT)),
+                *map(str, ports),
+            ],
+            talk=True,
+        )
+        stack.callback(_end, writers)
+        assert writers.stdout is not None
+        threads = [threading.Thread(target=checker.listen, args=(writers.stdout,))]
         if redis:
             threads.append(
-                threading.Thread(
-                    target=lambda: setattr(
-                        checker.outcome,
-                        "redis_stops",
-                        server.stop_and_start(checker.over, seconds, stops),
-                    )
-                )
+                threading.Thread(target=server.stop_and_start, args=(checker, seconds, stops))
             )
         for thread in threads:
             thread.start()
         try:
             asyncio.run(checker.read(time.monotonic() + seconds))
+            time.sleep(_TOLD_BY)
+            checker.judge(time.monotonic())
         finally:
             checker.over.set()
+            _end(writers)
             for thread in threads:
-                thread.join(timeout=90)
+                thread.join()
         return checker.outcome
 
 

@@ -112,6 +112,8 @@ class Category(models.Model):
         return self.path.count("/") - 2
 
 
+# The fields of a product that products.stock alone writes.
+BOOKED = frozenset({"stock_quantity", "sold_quantity"})
 # The fields of a product that are searched.
 SEARCHED = frozenset({"name", "brand", "sku"})
 
@@ -227,7 +229,18 @@ class Product(models.Model):
         return self.name
 
     def save(self, *args: Any, **kwargs: Any) -> None:
-        """Save, and have the product read anew after the commit."""
+        """Save, and have the product read anew after the commit.
+
+        Of a row that exists never what only products.stock may write: whoever has
+        read it a moment ago would bring back what has been sold since.
+        """
+        if not self._state.adding and not kwargs.get("force_insert"):
+            named = kwargs.get("update_fields")
+            if named is None:
+                unread = self.get_deferred_fields()
+                fields = self._meta.local_concrete_fields
+                named = {f.name for f in fields if f.attname not in unread and not f.primary_key}
+            kwargs["update_fields"] = set(named) - BOOKED
         fields = kwargs.get("update_fields")
         with transaction.atomic():
             super().save(*args, **kwargs)

@@ -238,8 +238,11 @@ class Product(models.Model):
             named = kwargs.get("update_fields")
             if named is None:
                 unread = self.get_deferred_fields()
-                fields = self._meta.local_concrete_fields
-                named = {f.name for f in fields if f.attname not in unread and not f.primary_key}
+                named = {
+                    field.name
+                    for field in self._meta.local_concrete_fields
+                    if field.attname not in unread and not field.primary_key
+                }
             kwargs["update_fields"] = set(named) - BOOKED
         fields = kwargs.get("update_fields")
         with transaction.atomic():

@@ -53,9 +53,7 @@ class Filter:
         price = "price" if order.column == "price" else "any_price"
         return self._narrow(rows, "any_category", price)
 
-    def _narrow(
-        self, rows: QuerySet[Product], category: str, price: str
-    ) -> QuerySet[Product]:
+    def _narrow(self, rows: QuerySet[Product], category: str, price: str) -> QuerySet[Product]:
         if self.in_stock is not None:
             name = "stock_quantity__gt" if self.in_stock else "stock_quantity"
             rows = rows.filter(**{name: _NONE_LEFT})
@@ -128,9 +126,10 @@ def read_keys(chosen: Filter, wanted: Slice, *, gather: bool) -> list[Row]:
     `gather` (see `is_gathered`) decides how they are looked for, not which are found.
     """
     shape = ("keys", gather, chosen.shape, wanted.shape)
-    keys = _prepared.get(shape) or _prepare(shape, _keys(chosen, wanted, gather=gather))
-    values = *chosen.values, *wanted.last
-    return keys.fetch(*values, limit=wanted.limit, offset=wanted.offset)
+    keys = _prepared.get(shape)
+    if keys is None:
+        keys = _prepare(shape, keys_of(chosen, wanted, gather=gather))
+    return keys.fetch(*chosen.values, *wanted.last, limit=wanted.limit, offset=wanted.offset)
 
 
 def read(chosen: Filter, wanted: Slice, columns: tuple[str, ...], *, gather: bool) -> list[Row]:
@@ -138,7 +137,7 @@ def read(chosen: Filter, wanted: Slice, columns: tuple[str, ...], *, gather: boo
     shape = ("rows", gather, chosen.shape, wanted.shape)
     rows = _prepared.get(shape)
     if rows is None:
-        sql, params = _keys(chosen, wanted, gather=gather).values("pk").query.sql_with_params()
+        sql, params = keys_of(chosen, wanted, gather=gather).values("pk").query.sql_with_params()
         cut = RawSQL(f"{sql} LIMIT %s OFFSET %s", (*params, 1, 0))  # noqa: S611
         page = Slice(lambda: Product.objects.filter(pk__in=cut), wanted.order, (), 1)
         # Twenty rows are quickly sorted, but along the index looks cheaper to SQLite.
@@ -146,7 +145,8 @@ def read(chosen: Filter, wanted: Slice, columns: tuple[str, ...], *, gather: boo
     return rows.fetch(*chosen.values, *wanted.last, wanted.limit, wanted.offset)
 
 
-def _keys(chosen: Filter, wanted: Slice, *, gather: bool) -> QuerySet[Any, Any]:
+def keys_of(chosen: Filter, wanted: Slice, *, gather: bool) -> QuerySet[Any, Any]:
+    """Return the query behind `read_keys`, not yet cut."""
     rows = chosen() if gather else chosen.along(wanted.order)
     return wanted.ordered(rows, unindexed=gather).values_list("pk", wanted.order.column)
 

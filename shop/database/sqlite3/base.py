@@ -15,7 +15,6 @@ from django.utils.functional import cached_property
 from shop.database.counting import CountedConnections, counting
 from shop.database.sqlite3.connection import Connection, Cursor
 
-
 # Rows that are looked at for an estimate: one of a quarter of the table is off
 # by less than 6 % two times in three.
 _SAMPLE = 1000

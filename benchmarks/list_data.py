@@ -59,7 +59,8 @@ INSERT INTO products_product (
  created_at, updated_at, retired_at
 )
 SELECT 'L-' || number, {_NAME}, {_NAME} || %(text)s, {_BRAND}, {_CATEGORY}, {_PRICE},
- {_STOCK}, {_SOLD}, %(now)s, %(now)s, CASE WHEN number > {FEW} AND {_dice(530000)} %% 20 = 0 THEN %(now)s END
+ {_STOCK}, {_SOLD}, %(now)s, %(now)s,
+ CASE WHEN number > {FEW} AND {_dice(530000)} %% 20 = 0 THEN %(now)s END
 FROM numbers
 """  # noqa: S608
 

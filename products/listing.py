@@ -24,6 +24,9 @@ from shop.rest import COUNT_MAX, Order, Slice, Total, hidden
 
 Row = tuple[Any, ...]
 
+# So many are sorted in less time than it takes to walk past a hundred times as many.
+GATHER_MAX = 2_000
+
 # In the SQL itself: SQLite takes a partial index only for what it can read there.
 _NONE_LEFT = Func(template="0", output_field=IntegerField())
 
@@ -113,7 +116,10 @@ def is_gathered(chosen: Filter, wanted: Slice, count: Callable[[], Total]) -> bo
     # Few of those that pass may lie anywhere along the order.
     scattered = chosen.branch or chosen.in_stock is False
     scattered = scattered or (bounded and wanted.order.column != "price")
-    return bool(scattered) and not count().is_estimate
+    if not scattered:
+        return False
+    total = count()
+    return not total.is_estimate and total.rows <= GATHER_MAX
 
 
 _PREPARED = 1000

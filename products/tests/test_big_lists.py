@@ -28,6 +28,7 @@ def counted_to(monkeypatch):
     def to(limit: int) -> None:
         for module in (rest, listing):
             monkeypatch.setattr(module, "COUNT_MAX", limit)
+        monkeypatch.setattr(listing, "GATHER_MAX", limit)
 
     return to
 

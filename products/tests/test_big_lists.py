@@ -96,9 +96,9 @@ def draw(dice: random.Random) -> dict[str, Any]:
     if dice.random() < 0.5:
         query["category"] = dice.choice(["c0", "c1", "c2", "c3", "c4"])
     if dice.random() < 0.3:
-        query["min_price"] = dice.choice([0, 100, 101, 250, 901])
+        query["min_price"] = dice.choice([0, 100, 101, 250])
     if dice.random() < 0.3:
-        query["max_price"] = dice.choice([901, 1000, 5000])
+        query["max_price"] = dice.choice([250, 900, 5000])
     if dice.random() < 0.4:
         query["in_stock"] = dice.choice(["true", "false"])
     return query

@@ -10,6 +10,7 @@ there: no ledger, nothing to be searched by.
 import argparse
 import json
 import sys
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ _NAME = (
     f"{_pick(_WORDS, _dice(742938285))} || ' ' || {_pick(_THINGS, _dice(16807))} || ' ' || number"
 )
 
-_FILL = f"""
+_FILL = f"""\
 WITH RECURSIVE numbers(number) AS (
  SELECT CAST(1 AS bigint) UNION ALL SELECT number + 1 FROM numbers WHERE number < %(products)s
 )
@@ -57,10 +58,11 @@ INSERT INTO products_product (
  sku, name, description, brand, category_id, price, stock_quantity, sold_quantity,
  created_at, updated_at, retired_at
 )
-SELECT 'L-' || number, {_NAME}, {_NAME} || %(text)s, {_BRAND}, {_CATEGORY}, {_PRICE}, {_STOCK}, {_SOLD},
- %(now)s, %(now)s, CASE WHEN number > {FEW} AND {_dice(530000)} %% 20 = 0 THEN %(now)s END
+SELECT 'L-' || number, {_NAME}, {_NAME} || %(text)s, {_BRAND}, {_CATEGORY}, {_PRICE},
+ {_STOCK}, {_SOLD}, %(now)s, %(now)s,
+ CASE WHEN number > {FEW} AND {_dice(530000)} %% 20 = 0 THEN %(now)s END
 FROM numbers
-"""
+"""  # noqa: S608
 
 
 def fill(*, products: int) -> dict[str, str]:
@@ -84,7 +86,7 @@ def fill(*, products: int) -> dict[str, str]:
     few, empty = node("few", roots[0]), node("empty", roots[0])
     if leaves[-1].pk - leaves[0].pk + 1 != len(leaves):
         raise RuntimeError("The categories' keys have gaps: was the database new?")
-    params = {
+    params: dict[str, int | str | datetime] = {
         "products": products,
         "few": few.pk,
         "first": leaves[0].pk,
@@ -93,11 +95,12 @@ def fill(*, products: int) -> dict[str, str]:
         "now": timezone.now(),
     }
     with connection.cursor() as cursor:
-        cursor.execute(
-            "SET statement_timeout = 0" if connection.vendor == "postgresql" else "SELECT 1"
-        )
+        if connection.vendor == "postgresql":
+            cursor.execute("SET statement_timeout = 0")
         cursor.execute(_FILL, params)
-        cursor.execute("VACUUM ANALYZE" if connection.vendor == "postgresql" else "ANALYZE")
+        if connection.vendor == "postgresql":
+            # As autovacuum would, sooner or later. Nobody runs SQLite's ANALYZE.
+            cursor.execute("VACUUM ANALYZE")
     return {
         "big": roots[0].slug,
         "middle": roots[-1].slug,

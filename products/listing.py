@@ -16,13 +16,15 @@ from typing import Any
 
 from django.db import connection
 from django.db.models import BigIntegerField, Func, IntegerField, QuerySet
-from django.db.models.expressions import RawSQL
 
 from products.models import Product
 from shop.prepared import Prepared
 from shop.rest import COUNT_MAX, Order, Slice, Total, hidden
 
 Row = tuple[Any, ...]
+
+# So many are sorted in less time than it takes to walk past a hundred times as many.
+GATHER_MAX = 2_000
 
 # In the SQL itself: SQLite takes a partial index only for what it can read there.
 _NONE_LEFT = Func(template="0", output_field=IntegerField())
@@ -113,7 +115,10 @@ def is_gathered(chosen: Filter, wanted: Slice, count: Callable[[], Total]) -> bo
     # Few of those that pass may lie anywhere along the order.
     scattered = chosen.branch or chosen.in_stock is False
     scattered = scattered or (bounded and wanted.order.column != "price")
-    return bool(scattered) and not count().is_estimate
+    if not scattered:
+        return False
+    total = count()
+    return not total.is_estimate and total.rows <= GATHER_MAX
 
 
 _PREPARED = 1000
@@ -126,34 +131,18 @@ def read_keys(chosen: Filter, wanted: Slice, *, gather: bool) -> list[Row]:
     `gather` (see `is_gathered`) decides how they are looked for, not which are found.
     """
     shape = ("keys", gather, chosen.shape, wanted.shape)
-    keys = _prepared.get(shape) or _prepare(shape, _keys(chosen, wanted, gather=gather))
-    values = *chosen.values, *wanted.last
-    return keys.fetch(*values, limit=wanted.limit, offset=wanted.offset)
+    keys = _prepared.get(shape)
+    if keys is None:
+        if len(_prepared) >= _PREPARED:
+            _prepared.clear()
+        keys = _prepared[shape] = Prepared(keys_of(chosen, wanted, gather=gather))
+    return keys.fetch(*chosen.values, *wanted.last, limit=wanted.limit, offset=wanted.offset)
 
 
-def read(chosen: Filter, wanted: Slice, columns: tuple[str, ...], *, gather: bool) -> list[Row]:
-    """Return these columns of a slice's products: as `read_keys`, with the rows in one query."""
-    shape = ("rows", gather, chosen.shape, wanted.shape)
-    rows = _prepared.get(shape)
-    if rows is None:
-        sql, params = _keys(chosen, wanted, gather=gather).values("pk").query.sql_with_params()
-        cut = RawSQL(f"{sql} LIMIT %s OFFSET %s", (*params, 1, 0))  # noqa: S611
-        page = Slice(lambda: Product.objects.filter(pk__in=cut), wanted.order, (), 1)
-        # Twenty rows are quickly sorted, but along the index looks cheaper to SQLite.
-        rows = _prepare(shape, page.ordered(page.rows(), unindexed=True).values_list(*columns))
-    return rows.fetch(*chosen.values, *wanted.last, wanted.limit, wanted.offset)
-
-
-def _keys(chosen: Filter, wanted: Slice, *, gather: bool) -> QuerySet[Any, Any]:
+def keys_of(chosen: Filter, wanted: Slice, *, gather: bool) -> QuerySet[Any, Any]:
+    """Return the query behind `read_keys`, not yet cut."""
     rows = chosen() if gather else chosen.along(wanted.order)
     return wanted.ordered(rows, unindexed=gather).values_list("pk", wanted.order.column)
-
-
-def _prepare(shape: tuple[Any, ...], rows: QuerySet[Any, Any]) -> Prepared:
-    if len(_prepared) >= _PREPARED:
-        _prepared.clear()
-    prepared = _prepared[shape] = Prepared(rows)
-    return prepared
 
 
 def value_of_key(row: Row, column: str) -> Any:

@@ -328,7 +328,7 @@ class _RowComparison(Func):
         return f"({left}) {self._operator} ({right})", tuple(params)
 
 
-def _encode_cursor(order_name: str, backwards: bool, values: Sequence[Any]) -> str:
+def encode_cursor(order_name: str, backwards: bool, values: Sequence[Any]) -> str:
     text = json.dumps(
         [
             order_name,
@@ -385,7 +385,7 @@ class Total:
     is_estimate: bool = False
 
     def knowing(self, start: int, shown: int, more: bool) -> "Total":
-        """Return it in the light of a page: `shown` rows from `start` on, and whether more follow."""
+        """Return it in the light of a page: `shown` rows from `start` on, then more or not."""
         end = start + shown
         if more:
             return replace(self, rows=max(self.rows, end + 1))
@@ -570,7 +570,7 @@ def _behind(
 ) -> str:
     """Return the link to what follows a row, or backwards to what comes before it."""
     values = [source.value_of(row, column) for column in source.orders[name].columns]
-    return _link(request, cursor=_encode_cursor(name, backwards, values))
+    return _link(request, cursor=encode_cursor(name, backwards, values))
 
 
 def _cursor_page(request: Request, query: Mapping[str, Any], rows: Rows, source: Source) -> Window:

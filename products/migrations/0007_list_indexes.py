@@ -37,7 +37,7 @@ class Migration(migrations.Migration):
         ),
         AddIndexLive(
             model_name='product',
-            index=models.Index(condition=models.Q(('retired_at__isnull', True), ('stock_quantity', 0)), fields=['id', 'category', 'price', 'sold_quantity', 'name'], name='product_sold_out'),
+            index=models.Index(condition=models.Q(('retired_at__isnull', True), ('stock_quantity', 0)), fields=['stock_quantity', 'id', 'category', 'price', 'sold_quantity', 'name'], name='product_sold_out'),
         ),
         RemoveIndexLive(
             model_name='product',

@@ -171,7 +171,7 @@ def test_a_hand_that_is_lost_in_a_job_is_replaced(start, register, monkeypatch):
 def test_a_lost_hand_is_replaced_though_the_database_is_away(start, register, monkeypatch):
     end = threading.Event()
     monkeypatch.setitem(queue.TIME_LIMITS, "default", 0)
-    register("test.stuck", lambda: end.wait(30) and None)
+    register("test.stuck", lambda: end.wait(300) and None)
     register("test.short", lambda: None)
 
     def away(row):
@@ -183,8 +183,10 @@ def test_a_lost_hand_is_replaced_though_the_database_is_away(start, register, mo
     start(number=1)
     wait_for(lambda: queue.TIME_LIMITS["default"] == 60)
     queue.enqueue("test.short")
-    wait_for(lambda: states("test.short") == ["finished"])
-    end.set()
+    try:
+        wait_for(lambda: states("test.short") == ["finished"])
+    finally:
+        end.set()
 
 
 def test_a_run_that_ends_as_it_is_given_up_ends_once(start, register, monkeypatch):

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -27,6 +27,8 @@ from benchmarks.dataset import Dataset
 START_SECONDS = 60.0
 STOP_SECONDS = 30.0
 PREPARE_SECONDS = 1800.0
+# A worker lets its jobs end first, a sender what it gives.
+END_SECONDS = 90.0
 
 
 class ArenaError(Exception):
@@ -274,6 +276,28 @@ class Arena:
             yield server
         finally:
             server.stop()
+
+    @contextlib.contextmanager
+    def processes(self, commands: Sequence[Sequence[str]], **environment: str) -> Iterator[None]:
+        """Run processes of Python with these arguments for a while."""
+        running = [
+            subprocess.Popen(
+                [sys.executable, *command],
+                cwd=settings.BASE_DIR,
+                env={**self.environment, **environment},
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+            )
+            for command in commands
+        ]
+        try:
+            yield
+        finally:
+            for process in running:
+                process.terminate()
+            for process in running:
+                process.wait(END_SECONDS)
 
     def database_connections(self) -> int | None:
         """Return how many connections the arena's database has; None for SQLite."""

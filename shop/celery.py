@@ -37,6 +37,8 @@ PERIODIC = {
 _PATIENCE = 15.0
 # Seconds that no wake is sent after the last one, and after a failure.
 _BETWEEN, _PAUSE = 0.05, 10.0
+# RabbitMQ has as long to confirm a wake as that is worth anything.
+_WAKE: dict[str, Any] = {"retry": False, "expires": 5, "confirm_timeout": 5.0}
 
 app.conf.beat_schedule = {
     # What expires is not found in heaps by a worker that was away.
@@ -104,7 +106,7 @@ class Waker:
             try:
                 while self._wanted:
                     queue = f"jobs.{self._wanted.pop()}"
-                    wake_hands.apply_async(queue=queue, retry=False, expires=5)
+                    wake_hands.apply_async(queue=queue, **_WAKE)
                 time.sleep(_BETWEEN)
             except Exception:
                 logger.warning("broker out of reach, workers find jobs by looking", exc_info=True)

@@ -289,13 +289,13 @@ CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_CONNECTION_TIMEOUT = 2
 CELERY_BROKER_TRANSPORT_OPTIONS: dict[str, Any] = {}
 if CELERY_BROKER_URL.startswith("filesystem:"):
-    for _folder in ("messages", "control", "processed"):
+    for _folder in ("messages", "control"):
         (_EMBEDDED_BROKER / _folder).mkdir(parents=True, exist_ok=True)
+    CELERY_BROKER_TRANSPORT = "shop.file_broker:Transport"
     CELERY_BROKER_TRANSPORT_OPTIONS = {
         "data_folder_in": str(_EMBEDDED_BROKER / "messages"),
         "data_folder_out": str(_EMBEDDED_BROKER / "messages"),
         "control_folder": str(_EMBEDDED_BROKER / "control"),
-        "processed_folder": str(_EMBEDDED_BROKER / "processed"),
     }
 _QUEUE_ARGUMENTS: dict[str, Any] = {}
 if CELERY_BROKER_URL.startswith(("amqp:", "amqps:", "pyamqp:")):
@@ -316,7 +316,7 @@ CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 # Tasks are short, and with one's process would end the job that runs there.
 CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = False
 CELERY_TIMEZONE = "UTC"
-CELERY_BEAT_SCHEDULE_FILENAME = str(DATA_DIR / "celerybeat-schedule")
+CELERY_BEAT_SCHEDULER = "shop.jobs.clock:Clock"
 
 # The layer only wakes who follows the event table; nothing is lost with it.
 CHANNEL_LAYERS: dict[str, Any] = {

@@ -12,7 +12,7 @@ import pytest
 from django.db import connection, connections
 from django.utils import timezone
 
-from products import listing
+from products import catalogue, listing
 from products.catalogue import ORDERS
 from products.models import Category, Product
 from shop import rest

@@ -1,12 +1,10 @@
 """Webhooks: signed, in order, tried again over a day, and no receiver can harm the shop."""
 
 import base64
-import contextlib
 import hashlib
 import hmac
 import json
 import socket
-import threading
 import time
 from datetime import timedelta
 
@@ -25,66 +23,11 @@ from shop.events.sender import Sender
 from shop.jobs.housekeeping import prune
 from shop.jobs.models import Job
 from shop.jobs.queue import run
+from shop.tests.receiver import Receiver, answer, drip, flood, hang
 from shop.webhooks import sending
 from shop.webhooks.models import Attempt, Webhook
 
 pytestmark = pytest.mark.django_db
-
-
-class Receiver:
-    """A socket that answers each request with the next of `answers`, the last again and again.
-
-    An answer is bytes, or a function that has the connection to itself.
-    """
-
-    def __init__(self):
-        self.server = socket.create_server(("127.0.0.1", 0))
-        self.url = f"http://127.0.0.1:{self.server.getsockname()[1]}/hook"
-        self.answers = [answer(204)]
-        self.got = []
-        self.thread = threading.Thread(target=self.serve, daemon=True)
-        self.thread.start()
-
-    def serve(self):
-        while True:
-            try:
-                link, _ = self.server.accept()
-            except OSError:
-                return
-            with link, contextlib.suppress(OSError):
-                self.take(link)
-
-    def take(self, link):
-        stream = link.makefile("rb")
-        if not stream.readline():
-            return
-        headers = {}
-        while line := stream.readline().decode().strip():
-            name, _, value = line.partition(": ")
-            headers[name.lower()] = value
-        body = stream.read(int(headers["content-length"]))
-        self.got.append((headers, body))
-        says = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
-        if callable(says):
-            says(link)
-        else:
-            link.sendall(says)
-
-    def close(self):
-        # Closing alone does not wake who waits for a connection.
-        with contextlib.suppress(OSError):
-            self.server.shutdown(socket.SHUT_RDWR)
-        self.server.close()
-        self.thread.join(10)
-
-    @property
-    def sequences(self):
-        return [(e["subject"], int(e["sequence"])) for e in (json.loads(b) for _, b in self.got)]
-
-
-def answer(status, *headers):
-    lines = [f"HTTP/1.1 {status} x", "Content-Length: 0", "Connection: close", *headers, "", ""]
-    return "\r\n".join(lines).encode()
 
 
 @pytest.fixture(autouse=True)
@@ -322,23 +265,6 @@ def test_one_that_stays_down_is_switched_off_and_one_that_comes_back_is_forgiven
     assert delivery.send_all() == 1
     webhook.refresh_from_db()
     assert (webhook.failures, webhook.failing_since, webhook.paused_until) == (0, None, None)
-
-
-def hang(link):
-    link.recv(1)
-
-
-def drip(link):
-    link.sendall(b"HTTP/1.1 200 OK\r\n")
-    while True:
-        link.sendall(b"X")
-        time.sleep(0.05)
-
-
-def flood(link):
-    link.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\n")
-    for _ in range(1000):
-        link.sendall(b"x" * 1_000_000)
 
 
 @pytest.mark.parametrize("harm", [hang, drip])

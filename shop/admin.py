@@ -203,7 +203,7 @@ class SinkOffsetAdmin(ReadOnly):
     actions = ["try_again", "skip"]
 
     def _decide(self, request: HttpRequest, queryset: QuerySet[SinkOffset], decide: Any) -> None:
-        done = sum(decide(pk) for pk in queryset.values_list("pk", flat=True))
+        done = sum(map(decide, few(self, request, queryset.values_list("pk", flat=True))))
         self.message_user(
             request, _("%d will go on.") % done, messages.SUCCESS if done else messages.WARNING
         )
@@ -284,13 +284,13 @@ class WebhookAdmin(LongList):
     @admin.action(description=gettext_lazy("Switch on"), permissions=["change"])
     def switch_on(self, request: HttpRequest, queryset: QuerySet[Webhook]) -> None:
         """Send what happens from now on."""
-        done = sum(map(sending.switch_on, queryset))
+        done = sum(map(sending.switch_on, few(self, request, queryset)))
         self.message_user(request, _("%d switched on.") % done, messages.SUCCESS)
 
     @admin.action(description=gettext_lazy("Switch off"), permissions=["change"])
     def switch_off(self, request: HttpRequest, queryset: QuerySet[Webhook]) -> None:
         """Send no more."""
-        for webhook in queryset:
+        for webhook in few(self, request, queryset):
             sending.switch_off_by_hand(webhook)
         self.message_user(request, _("Switched off."), messages.SUCCESS)
 

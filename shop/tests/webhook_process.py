@@ -61,4 +61,5 @@ def main(point: str, number: int) -> None:
 
 if __name__ == "__main__":
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "shop.settings")
-    main(*(sys.argv[1:2] or [""]), int((sys.argv[2:3] or ["0"])[0]))
+    point, number = sys.argv[1:] or ("", "0")
+    main(point, int(number))

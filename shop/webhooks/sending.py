@@ -26,6 +26,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import override
 
 from shop import outgoing
+from shop.db import now
 from shop.events import sinks
 from shop.events.models import Event, SinkOffset
 from shop.events.sinks import Sink, SinkDown, cloud_event
@@ -53,8 +54,8 @@ def signatures(webhook: Webhook, message_id: str, timestamp: int, body: bytes) -
 def attempt(webhook: Webhook, event: Event) -> Attempt:
     """Post an event once, and note how it went. What it tells is in the row; nothing is raised."""
     body = orjson.dumps(cloud_event(event))
-    now = timezone.now()
-    message_id, timestamp = str(event.pk), int(now.timestamp())
+    began_at = timezone.now()
+    message_id, timestamp = str(event.pk), int(began_at.timestamp())
     headers = {
         "content-type": "application/cloudevents+json",
         "webhook-id": message_id,
@@ -66,7 +67,7 @@ def attempt(webhook: Webhook, event: Event) -> Attempt:
         event_id=event.pk,
         type=event.type,
         subject=event.subject,
-        time=now,
+        time=began_at,
         headers=headers,
         body=body[:_BODY].decode("utf-8", "ignore"),
     )
@@ -116,7 +117,7 @@ def _deliver(webhook_id: int, event: Event) -> None:
         webhook,
         failing_since=since,
         failures=F("failures") + 1,
-        paused_until=timezone.now() + pause,
+        paused_until=now() + pause,
     )
     raise SinkDown(row.error, pause)
 
@@ -134,7 +135,10 @@ def _given_up(webhook_id: int, event: Event, error: Exception) -> None:
 
 
 def switch_off(webhook: Webhook, reason: str) -> bool:
-    """Send no more, and tell staff once. Returns whether it was this call that did it."""
+    """Send no more, and tell staff once. Returns whether it was this call that did it.
+
+    Writes to the database only.
+    """
     with transaction.atomic():
         changed = Webhook.objects.filter(pk=webhook.pk, enabled=True).update(
             enabled=False, switched_off_at=timezone.now(), reason=reason[:500]

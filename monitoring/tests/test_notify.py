@@ -7,6 +7,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import pytest
 import standardwebhooks
 from django.core import mail
+from django.db.models import ProtectedError
 from django.utils import timezone
 
 from monitoring import notify
@@ -68,6 +69,27 @@ def told(change):
     ):
         run(pk)
     return Delivery.objects.get()
+
+
+def test_a_channel_that_has_told_something_is_kept_and_staff_are_told_why(change, client, admin):
+    client.force_login(admin)
+    used = Channel.objects.create(name="ops", kind="email", target="ops@example.com")
+    told(change)
+    unused = Channel.objects.create(name="new", kind="email", target="new@example.com")
+    page = client.get(f"/admin/monitoring/channel/{used.pk}/delete/").content.decode()
+    assert "Switch the channel off instead" in page
+    client.post(f"/admin/monitoring/channel/{used.pk}/delete/", {"post": "yes"})
+    both = {"action": "delete_selected", "_selected_action": [used.pk, unused.pk], "post": "yes"}
+    client.post("/admin/monitoring/channel/", both)
+    assert Channel.objects.count() == 2 and Delivery.objects.count() == 1
+    # The last look and the deletion are not one step; the database refuses in between.
+    with pytest.raises(ProtectedError):
+        used.delete()
+    client.post(f"/admin/monitoring/channel/{unused.pk}/delete/", {"post": "yes"})
+    assert Channel.objects.get() == used
+    Delivery.objects.all().delete()
+    client.post(f"/admin/monitoring/channel/{used.pk}/delete/", {"post": "yes"})
+    assert not Channel.objects.exists()
 
 
 def test_by_mail(change):

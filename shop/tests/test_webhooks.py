@@ -12,6 +12,7 @@ from django.core import mail
 from django.db import transaction
 from django.utils import timezone
 
+from monitoring import health, system
 from shop import outgoing
 from shop.accounts.models import User
 from shop.events import delivery, sinks
@@ -209,7 +210,8 @@ def test_after_the_last_try_it_is_switched_off_and_staff_are_told_once(receive, 
     due_now()
     delivery.send_all()
     assert len(receiver.got) == got
-    assert delivery.lag(timezone.now() + timedelta(days=1)) == 0
+    tomorrow = timezone.now() + timedelta(days=1)
+    assert (delivery.lag(tomorrow), delivery.passing_lag(tomorrow)) == (0, 0)
 
 
 def test_410_switches_off_at_once(receive):
@@ -259,6 +261,24 @@ def test_one_that_is_down_costs_one_try_and_others_go_on(receive):
     webhook.refresh_from_db()
     assert (webhook.failures, webhook.attempts.count()) == (2, 2)
     assert webhook.paused_until > timezone.now() + timedelta(seconds=20)
+
+
+def test_one_that_is_down_is_no_trouble_of_the_shops(receive):
+    dead = receive()
+    dead.close()
+    subscribe(dead)
+    event = tell("order/a", 1)
+    later = event.time + timedelta(hours=1)
+    # Until it is put down, it waits for us.
+    assert (delivery.lag(later), delivery.passing_lag(later)) == (3600, 0)
+    delivery.send_all()
+    assert (delivery.lag(later), delivery.passing_lag(later)) == (0, 3600)
+    Event.objects.update(time=timezone.now() - timedelta(hours=1))
+    SinkOffset.objects.update(waiting_since=timezone.now() - timedelta(hours=1))
+    readings = system.read_events()
+    assert readings["event.lag"] == 0
+    assert 3600 <= readings["webhook.lag"] < 3700
+    assert health._check_events() == "ok"
 
 
 def test_one_that_stays_down_is_switched_off_and_one_that_comes_back_is_forgiven(receive):

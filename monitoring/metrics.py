@@ -193,7 +193,14 @@ for _name, _series, _kind, _unit, _help in (
         "shop_event_lag_seconds",
         "gauge",
         _("seconds"),
-        _("How long the oldest event has waited for a sink."),
+        _("How long the oldest event has waited for a sink of the shop's own."),
+    ),
+    (
+        "webhook.lag",
+        "shop_webhook_lag_seconds",
+        "gauge",
+        _("seconds"),
+        _("How long the oldest event has waited for a webhook; its receiver may be down."),
     ),
     (
         "event.dead",

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -89,8 +89,18 @@ class Usage:
     rss: int
 
 
+_SERVERS: dict[str, Callable[[int], list[str]]] = {
+    # Verbosity 0: the request layer logs each request already.
+    "daphne": lambda port: ["-m", "daphne", "-v", "0", "-b", "127.0.0.1", "-p", str(port)],
+    "granian": lambda port: [
+        *("-m", "granian", "--interface", "asgi", "--host", "127.0.0.1", "--port", str(port)),
+        *("--workers", "1", "--no-access-log"),
+    ],
+}
+
+
 class Server:
-    """One Daphne process."""
+    """One server process; Granian's has a child that does the work."""
 
     def __init__(self, process: "subprocess.Popen[bytes]", port: int, log: Path) -> None:
         self._process = process
@@ -100,8 +110,13 @@ class Server:
 
     def usage(self) -> Usage:
         """Look at the process."""
-        times = self._watched.cpu_times()
-        return Usage(times.user + times.system, self._watched.memory_info().rss)
+        cpu, rss = 0.0, 0
+        for process in (self._watched, *self._watched.children(recursive=True)):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                times = process.cpu_times()
+                cpu += times.user + times.system
+                rss += process.memory_info().rss
+        return Usage(cpu, rss)
 
     def wait_until_ready(self) -> None:
         """Wait for /health/ready.
@@ -174,6 +189,11 @@ class Arena:
             self._clear()
             raise
         return self
+
+    @property
+    def folder(self) -> Path:
+        """Where its data is."""
+        return self._folder
 
     def __exit__(
         self,
@@ -254,16 +274,21 @@ class Arena:
 
     @contextlib.contextmanager
     def server(
-        self, application: str = "shop.asgi:application", **environment: str
+        self,
+        application: str = "shop.asgi:application",
+        *,
+        kind: str = "daphne",
+        **environment: str,
     ) -> Iterator[Server]:
-        """Run Daphne with `application` on a core of its own for a while."""
+        """Run a server, of the `kind` daphne or granian, with `application` for a while.
+
+        It has a core of its own where there are two.
+        """
         port = free_port()
         log = self._folder / f"server-{port}.log"
         with log.open("wb") as file, on_cores(self.server_cores):
             process = subprocess.Popen(
-                # Verbosity 0: the request layer logs each request already.
-                [sys.executable, "-m", "daphne", "-v", "0", "-b", "127.0.0.1", "-p", str(port)]
-                + [application],
+                [sys.executable, *_SERVERS[kind](port), application],
                 cwd=settings.BASE_DIR,
                 env={**self.environment, **environment},
                 stdin=subprocess.DEVNULL,

@@ -48,6 +48,9 @@ _LIMITS = (b"ratelimit", b"ratelimit-policy")
 _NOT_KEPT = frozenset({*_LIMITS, b"content-length", b"cache-control", b"vary"})
 # Languages, plain and secure.
 _MOST_VARIANTS = 8
+# Bytes of a query and of a header. What has been read is remembered, so that nobody
+# may fill the memory with it; whoever sends more is answered by Django.
+_LONGEST_QUERY, _LONGEST_HEADER = 800, 200
 
 
 @dataclass(slots=True)
@@ -166,7 +169,7 @@ def _pack(body: bytes) -> bytes | None:
     return gzip.compress(body, _COMPRESSION, mtime=0)
 
 
-@lru_cache(maxsize=8192)
+@lru_cache(maxsize=4096)
 def canonical(query: bytes) -> str | None:
     """Return a query string as it is whatever the order of its parameters; None for an odd one."""
     if not query:
@@ -282,6 +285,8 @@ class ReadyAnswers:
         path = scope["path"]
         if scope["method"] != "GET" or not self._is_one(path) or scope.get("root_path"):
             return None
+        if len(scope["query_string"]) > _LONGEST_QUERY:
+            return None
         host = languages = encodings = match = b""
         for name, value in scope["headers"]:
             if name == b"host":
@@ -297,6 +302,8 @@ class ReadyAnswers:
                     return None
             elif name in _NOT_FOR_US or (name == b"content-length" and value != b"0"):
                 return None
+        if len(host) + len(languages) + len(encodings) > _LONGEST_HEADER:
+            return None
         scheme = scope.get("scheme", "http")
         if not _is_ours(host, scheme):
             return None

@@ -166,6 +166,8 @@ def test_the_order_of_parameters_does_not_matter_and_their_values_do(layer):
         request(host="shop.example:80:80"),
         request(path="/others"),
         request(query=b"q=%ff"),
+        request(query=b"q=" + b"x" * 800),
+        request(accept_language="ko," * 70),
         request(content_length="3"),
         request(transfer_encoding="chunked"),
         {**request(), "root_path": "/elsewhere"},

@@ -365,57 +365,55 @@ def measure_reading(options: Options, rows: Sequence[str] = ROWS, chart: Path | 
 
 # --- The chart ----------------------------------------------------------------
 
-_WIDTH, _HEIGHT, _LEFT, _TOP = 640, 150, 70, 30
+_WIDTH, _HEIGHT, _LEFT, _TOP, _STEP = 640, 150, 70, 30, 205
+_COLOURS = ("#0a7f56", "#c0392b")
+Series = list[float | None]
 
 
 def draw(points: Sequence[Point]) -> str:
     """Draw rate, share of ready answers and delay over stock changes a second, as SVG."""
-    panels = [
-        ("answers a second", [Spread.of(p.side.rates).median for p in points], 0),
-        ("ready, %", [p.hit_ratio * 100 for p in points], 0),
-        (
-            "a change is seen after, ms: half, and the last",
-            [percentile(sorted(p.delays), 0.5) * 1000 if p.delays else None for p in points],
-            [max(p.delays) * 1000 if p.delays else None for p in points],
-        ),
+    half: Series = [percentile(sorted(p.delays), 0.5) * 1e3 if p.delays else None for p in points]
+    last: Series = [max(p.delays) * 1e3 if p.delays else None for p in points]
+    panels: list[tuple[str, list[Series]]] = [
+        ("answers a second", [[Spread.of(p.side.rates).median for p in points]]),
+        ("answers that were ready, %", [[p.hit_ratio * 100 for p in points]]),
+        ("a change is seen after, ms: half of them, and the last", [half, last]),
     ]
-    most_x = max(p.changes for p in points) or 1
+    most = max(p.changes for p in points) or 1
+    places = [_LEFT + p.changes / most * _WIDTH for p in points]
     lines = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH + 100} {3 * 210}"'
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH + 100} {3 * _STEP + 15}"'
         ' font-family="sans-serif" font-size="12">',
         '<rect width="100%" height="100%" fill="white"/>',
     ]
-    for index, (title, first, second) in enumerate(panels):
-        top = _TOP + index * 205
-        series = [first, *([second] if isinstance(second, list) else [])]
-        most = max((v for s in series for v in s if v is not None), default=1) * 1.1 or 1
-        lines.append(f'<text x="{_LEFT}" y="{top - 8}" font-weight="bold">{title}</text>')
-        lines.append(
-            f'<path d="M{_LEFT},{top} V{top + _HEIGHT} H{_LEFT + _WIDTH}" fill="none"'
-            ' stroke="#555"/>'
-        )
-        for share in (0.0, 0.5, 1.0):
-            y = top + _HEIGHT * (1 - share)
-            lines.append(
-                f'<text x="{_LEFT - 6}" y="{y + 4}" text-anchor="end">{most * share:,.0f}</text>'
-            )
-        for p in points:
-            x = _LEFT + p.changes / most_x * _WIDTH
-            lines.append(
-                f'<text x="{x}" y="{top + _HEIGHT + 15}" text-anchor="middle">{p.changes:g}</text>'
-            )
-        for values, colour in zip(series, ("#0b6", "#c33"), strict=False):
-            dots = [
-                (_LEFT + p.changes / most_x * _WIDTH, top + _HEIGHT * (1 - v / most))
-                for p, v in zip(points, values, strict=True)
-                if v is not None
-            ]
-            path = " ".join(f"{x:.1f},{y:.1f}" for x, y in dots)
-            lines.append(
-                f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="2"/>'
-            )
-            lines += [f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{colour}"/>' for x, y in dots]
-    lines.append(
-        f'<text x="{_LEFT + _WIDTH / 2}" y="{3 * 210 - 8}" text-anchor="middle">stock changes a second</text></svg>'
-    )
-    return "\n".join(lines) + "\n"
+    for index, (title, series) in enumerate(panels):
+        lines += _panel(_TOP + index * _STEP, title, series, places)
+        lines += [
+            _text(x, _TOP + index * _STEP + _HEIGHT + 15, f"{p.changes:g}", "middle")
+            for x, p in zip(places, points, strict=True)
+        ]
+    lines.append(_text(_LEFT + _WIDTH / 2, 3 * _STEP + 8, "stock changes a second", "middle"))
+    return "\n".join([*lines, "</svg>"]) + "\n"
+
+
+def _text(x: float, y: float, text: str, anchor: str = "start") -> str:
+    return f'<text x="{x:.0f}" y="{y:.0f}" text-anchor="{anchor}">{text}</text>'
+
+
+def _panel(top: float, title: str, series: list[Series], places: list[float]) -> list[str]:
+    most = max((v for values in series for v in values if v is not None), default=1) * 1.1 or 1
+    axes = f"M{_LEFT},{top} V{top + _HEIGHT} H{_LEFT + _WIDTH}"
+    lines = [_text(_LEFT, top - 8, title), f'<path d="{axes}" fill="none" stroke="#555"/>']
+    for share in (0.0, 0.5, 1.0):
+        y = top + _HEIGHT * (1 - share)
+        lines.append(_text(_LEFT - 6, y + 4, f"{most * share:,.0f}", "end"))
+    for values, colour in zip(series, _COLOURS, strict=False):
+        dots = [
+            (x, top + _HEIGHT * (1 - value / most))
+            for x, value in zip(places, values, strict=True)
+            if value is not None
+        ]
+        path = " ".join(f"{x:.1f},{y:.1f}" for x, y in dots)
+        lines.append(f'<polyline points="{path}" fill="none" stroke="{colour}"/>')
+        lines += [f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{colour}"/>' for x, y in dots]
+    return lines

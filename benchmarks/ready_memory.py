@@ -44,7 +44,7 @@ def main(keys: int) -> dict[str, float]:
 
     layer = ReadyAnswers(view, lambda path: True)
 
-    async def nothing(_: Any) -> None:
+    async def nothing(_: Any = None) -> Any:
         pass
 
     async def ask(first: int, last: int) -> None:

@@ -15,7 +15,8 @@ import tempfile
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from decimal import Decimal
 from html.parser import HTMLParser
 from pathlib import Path
@@ -116,8 +117,9 @@ class Writers:
             kind = dice.choices(list(_WAYS), list(_WAYS.values()))[0]
             pk = dice.choice(self.products)
             key = (pk, {"stock": STOCK, "worker": WORKER}.get(kind, PRICE))
-            # One writer a number: otherwise nobody knows which came last.
-            if self._locks[key].acquire(blocking=False):
+            with self._alone(kind, key) as alone:
+                if not alone:
+                    continue
                 try:
                     self._values[key] += 1
                     value = self._write(kind, pk, self._values[key], dice.choice(self.ports))
@@ -125,9 +127,20 @@ class Writers:
                 # Perhaps written all the same: the number is not used again.
                 except (OSError, http.client.HTTPException, Failed) as error:
                     self._say(f"! {kind}: {error!r}")
-                finally:
-                    self._locks[key].release()
             time.sleep(dice.expovariate(20))
+
+    @contextmanager
+    def _alone(self, kind: str, key: tuple[int, str]) -> Iterator[bool]:
+        """Have a number to oneself, or not: of two at once nobody knows which came last."""
+        # A form of the admin has the texts in it as well, as they were when it was fetched.
+        keys = [key, (key[0], WORKER)] if kind == "admin" else [key]
+        with ExitStack() as stack:
+            for each in keys:
+                if not self._locks[each].acquire(blocking=False):
+                    yield False
+                    return
+                stack.callback(self._locks[each].release)
+            yield True
 
     def _say(self, line: str) -> None:
         with self._printing:

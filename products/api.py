@@ -12,10 +12,16 @@ from rest_framework.parsers import MultiPartParser
 from rest_framework.request import Request
 
 from monitoring import metrics
-from products import actions, catalogue, stock, suggestions
+from products import actions, catalogue, past_searches, stock, suggestions
 from products import images as pictures
 from products import search as finding
-from products.filters import ProductQuery, SearchQuery, filter_products, read_product_query
+from products.filters import (
+    ProductQuery,
+    SearchQuery,
+    SuggestionQuery,
+    filter_products,
+    read_product_query,
+)
 from products.models import Category, Product, ProductImage, StockMovement
 from products.serializers import (
     AnalysisOutput,
@@ -32,10 +38,12 @@ from products.serializers import (
     SearchOutput,
     StockUpdateInput,
     StockUpdateOutput,
+    SuggestionList,
 )
 from shop.errors import refuses
 from shop.fields import read_key
 from shop.idempotency import once_per_key
+from shop.money import on_the_wire
 from shop.rest import (
     NO_SUCH_THING,
     ListQuery,
@@ -54,6 +62,25 @@ from shop.schema import IDEMPOTENCY_KEY, location_of, page_of
 from shop.viewsets import ShopViewSet, caller
 
 
+def _facets_json(hits: finding.Hits) -> dict[str, Any]:
+    facets = hits.facets
+    price = None
+    if facets.lowest is not None and facets.highest is not None:
+        price = {"min": on_the_wire(facets.lowest), "max": on_the_wire(facets.highest)}
+    return {
+        "categories": [
+            {
+                "slug": facet.slug,
+                "name": {"en": facet.name_en, "ko": facet.name_ko},
+                "count": facet.hits,
+            }
+            for facet in facets.categories
+        ],
+        "price": price,
+        "is_estimate": hits.is_estimate,
+    }
+
+
 def _ready(body: bytes, status: int = 200, **headers: str) -> HttpResponse:
     return HttpResponse(body, status=status, content_type="application/json", headers=headers)
 
@@ -65,6 +92,7 @@ class ProductViewSet(ShopViewSet):
     rights: ClassVar[dict[str, str | bool | None]] = {
         "list": None,
         "search": None,
+        "suggestions": None,
         "retrieve": None,
         "create": "products.add_product",
         "partial_update": "products.change_product",
@@ -76,7 +104,7 @@ class ProductViewSet(ShopViewSet):
         "add_image": "products.change_product",
         "remove_image": "products.change_product",
     }
-    with_query = frozenset({"list", "search", "update_stock", "movements"})
+    with_query = frozenset({"list", "search", "suggestions", "update_stock", "movements"})
 
     @extend_schema(parameters=[ProductQuery], responses=page_of(ProductOutput))
     def list(self, request: Request) -> HttpResponse:
@@ -95,15 +123,26 @@ class ProductViewSet(ShopViewSet):
         """Products on sale that are found by `q`, best match first, and how `q` may go on."""
         query = read_query(request, SearchQuery)
         page, per_page = query.get("page", 1), query["per_page"]
-        rows, _key = filter_products(query)
-        hits = finding.search(query["q"], rows, page=page, per_page=per_page)
+        rows, key = filter_products(query)
+        hits = finding.search(query["q"], rows, page=page, per_page=per_page, key=key)
+        if hits.total and page == 1:
+            past_searches.note_search(query["q"])
         return json_response(
             {
                 "results": catalogue.read_products(hits.pks),
                 "suggestions": hits.suggestions,
+                "facets": _facets_json(hits),
                 **numbered(request, hits.total, page, per_page),
+                "total_is_estimate": hits.is_estimate,
             }
         )
+
+    @extend_schema(parameters=[SuggestionQuery], responses=SuggestionList)
+    @action(detail=False, methods=["get"])
+    def suggestions(self, request: Request) -> HttpResponse:
+        """How `q` may go on, for each key that is typed: words, past searches, categories, names."""
+        query = read_query(request, SuggestionQuery)
+        return json_response({"results": finding.suggest(query["q"], Product.objects.on_sale)})
 
     @extend_schema(responses=ProductDetail)
     def retrieve(self, request: Request, id: str) -> HttpResponse:

@@ -84,6 +84,29 @@ def initials(text: str) -> str:
     return fold(text).translate(_FIRST_LETTER)
 
 
+# Keys of a word that can be told from another in spite of a slip.
+WORD_KEYS = range(3, 73)
+_WORD_LETTERS = 24
+
+
+def words_of(text: str) -> list[tuple[str, str]]:
+    """Return the words of `text` that typing errors are sought in, each with its keys.
+
+    Letters only, three keys at least: what has figures in it is a number or a
+    model, and its neighbours are other ones.
+    """
+    return [
+        (word, keys)
+        for word, keys in zip(fold(text).split(), decompose(text).split(), strict=True)
+        if len(keys) in WORD_KEYS and len(word) <= _WORD_LETTERS and word.isalpha()
+    ]
+
+
+def is_syllables(word: str) -> bool:
+    """Whether a folded word consists of whole Hangul syllables."""
+    return all(_FIRST <= ord(letter) <= _LAST for letter in word)
+
+
 def is_initials(word: str) -> bool:
     """Whether a word consists of bare consonants, and so means the beginnings of syllables."""
     return bool(word) and all(letter in _CONSONANTS for letter in word.translate(_LETTERS))

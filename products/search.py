@@ -31,7 +31,7 @@ from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from products import hangul, past_searches, vocabulary
 from products.models import HEAD, Category, Product, squeezed
-from products.patterns import glob
+from products.patterns import FTS, glob, trigrams
 from shop.money import from_minor
 from shop.prepared import Prepared
 from shop.rest import Rows
@@ -133,13 +133,24 @@ def _as_q(condition: _Condition) -> Q:
 
 
 def _as_sql(condition: _Condition) -> tuple[str, list[str]]:
-    """Return a condition on rows that have `_COLUMNS`."""
+    """Return a condition on rows `s` of ProductSearch."""
     if isinstance(condition, _Fits):
-        sql, pattern = glob(f"search__{condition.column}", condition.pattern)
+        sql, pattern = glob(f"s.{condition.column}", condition.pattern)
         return sql, [pattern]
     parts = [_as_sql(part) for part in condition.of]
     joined = (" OR " if isinstance(condition, _Any) else " AND ").join(sql for sql, _ in parts)
     return f"({joined})", [param for _sql, params in parts for param in params]
+
+
+def _as_trigrams(condition: _Condition) -> str:
+    """Return what an index of trigrams is asked for; nothing where it is of no use."""
+    if isinstance(condition, _Fits):
+        return trigrams(condition.column, condition.pattern)
+    parts = [_as_trigrams(part) for part in condition.of]
+    if isinstance(condition, _Any) and not all(parts):
+        return ""
+    joined = (" OR " if isinstance(condition, _Any) else " AND ").join(filter(None, parts))
+    return f"({joined})" if joined else ""
 
 
 def _has(keys: str) -> _Fits:
@@ -240,17 +251,6 @@ class _Query:
         sql = " ".join(f"WHEN {condition} THEN {rank}" for condition, _, rank in written)
         last = _BY_CATEGORY if cases[-1][1] == _INSIDE else _INSIDE
         return f"CASE {sql} ELSE {last} END", [p for _, params, _ in written for p in params]
-
-    @property
-    def has_index(self) -> bool:
-        """Whether the database finds what matches without reading everything.
-
-        Trigrams need three keys. SQLite reads everything in any case, and
-        stops as soon as it has enough.
-        """
-        return connection.vendor == "sqlite" or any(
-            min(len(keys) for way in word.ways for keys in way) > 2 for word in self.words
-        )
 
 
 def _read(decomposed: str) -> _Query:
@@ -373,23 +373,23 @@ def _look(query: _Query, rows: Rows, key: str) -> _Found:
     """Find what a query matches. One to five queries."""
     named = _categories(query)
     query = _with_categories(query, named)
-    matches = _as_q(query.matching())
+    matches = query.matching()
     few: list[_Hit] = []
-    if query.has_index:
-        few = _fetch(query, rows().filter(matches).order_by(), EXACT + 1)
+    if _as_trigrams(matches):
+        few = _fetch(query, matches, rows, EXACT + 1)
         if len(few) <= EXACT:
             return _Found(query, few, named)
     best, looked_at, last = _walk(query, rows)
     if looked_at < WALKED:
         return _Found(query, best, named)
-    begun = (rows().filter(_as_q(query.heads)), rows().filter(_as_q(query.beginning())))
-    pool = {
-        hit.pk: hit
-        for hits in (few, best, *(_fetch(query, some.order_by(), BEGUN) for some in begun))
-        for hit in hits
-    }
+    pool = {hit.pk: hit for hit in (*few, *best)}
+    begun = _fetch(query, query.beginning(), rows, BEGUN)
+    if len(begun) == BEGUN:
+        # Many words begin so, but names may be few, and come first.
+        begun += _fetch(query, query.heads, rows, BEGUN)
+    pool.update((hit.pk, hit) for hit in begun)
     if not few and len(pool) < _FEW:
-        few = _fetch(query, rows().filter(matches).order_by(), EXACT + 1)
+        few = _fetch(query, matches, rows, EXACT + 1)
         if len(few) <= EXACT:
             return _Found(query, few, named)
         pool.update((hit.pk, hit) for hit in few)
@@ -400,43 +400,77 @@ def _look(query: _Query, rows: Rows, key: str) -> _Found:
     )
 
 
-_COLUMNS = (
-    "pk", "sold_quantity", "price", "category_id", "name",
-    "search__text", "search__head", "search__initials", "search__initials_head",
-)  # fmt: skip
+_COLUMNS = ("pk", "sold_quantity", "price", "category_id", "name")
+_SHOWN = ", ".join(f"p.{column}" for column in _COLUMNS)
+_INDEX = "products_productsearch"
 
 
-def _fetch(query: _Query, rows: QuerySet[Product], limit: int) -> list[_Hit]:
-    """Return up to so many of `rows`, which all match."""
-    sql, params = rows.values_list(*_COLUMNS)[:limit].query.sql_with_params()
+def _fetch(query: _Query, condition: _Condition, rows: Rows, limit: int) -> list[_Hit]:
+    """Return up to `limit` of `rows` that fulfil `condition`, whichever they are."""
+    products, params = rows().order_by().values_list(*_COLUMNS).query.sql_with_params()
     rank, rank_params = query.rank()
-    with connection.cursor() as cursor:
-        cursor.execute(
-            f"SELECT pk, sold_quantity, price, category_id, name, {rank} FROM ({sql}) AS w",  # noqa: S608
-            [*rank_params, *params],
+    matches, match_params = _as_sql(condition)
+    if connection.vendor == "sqlite":
+        # It joins from the left to the right: the index first.
+        likely, source = _as_trigrams(condition), f"{_INDEX} AS s"
+        if likely:
+            source = (
+                f"(SELECT rowid AS pk FROM {FTS} WHERE {FTS} MATCH %s) AS f "
+                f"CROSS JOIN {_INDEX} AS s ON s.product_id = f.pk"
+            )
+            rank_params.append(likely)
+        sql = f"{source} CROSS JOIN ({products}) AS p ON p.pk = s.product_id WHERE {matches}"
+        params = (*params, *match_params)
+    else:
+        # OFFSET 0 keeps the planner from reading 100,000 products for a few hundred hits.
+        sql = (
+            f"(SELECT * FROM {_INDEX} AS s WHERE {matches} OFFSET 0) AS s CROSS JOIN LATERAL "
+            f"(SELECT * FROM ({products}) AS p WHERE p.pk = s.product_id OFFSET 0) AS p"
         )
-        return [_Hit(*row) for row in cursor.fetchall()]
+        params = (*match_params, *params)
+    return _run(f"SELECT {_SHOWN}, {rank} FROM {sql} LIMIT {limit}", [*rank_params, *params])
 
 
 def _walk(query: _Query, rows: Rows) -> tuple[list[_Hit], int, tuple[int, int]]:
     """Look through the best sellers; return the hits, how many were looked at, and the last."""
     best = rows().order_by("-sold_quantity", "-pk").values_list(*_COLUMNS)[:WALKED]
-    sql, params = best.query.sql_with_params()
+    products, params = best.query.sql_with_params()
     rank, rank_params = query.rank()
     matches, match_params = _as_sql(query.matching())
-    with connection.cursor() as cursor:
-        cursor.execute(
-            f"WITH w AS MATERIALIZED ({sql}) "  # noqa: S608
-            f"SELECT pk, sold_quantity, price, category_id, name, {rank} FROM w WHERE {matches} "
-            "UNION ALL SELECT * FROM (SELECT pk, sold_quantity, (SELECT COUNT(*) FROM w), "
-            "0, '', -1 FROM w ORDER BY sold_quantity, pk LIMIT 1) AS last",
-            [*params, *rank_params, *match_params],
-        )
-        found = [_Hit(*row) for row in cursor.fetchall()]
+    own = (
+        f"{_INDEX} AS s ON s.product_id = p.pk"
+        if connection.vendor == "sqlite"
+        else f"LATERAL (SELECT * FROM {_INDEX} AS s WHERE s.product_id = p.pk OFFSET 0) AS s"
+    )
+    found = _run(
+        f"WITH p AS MATERIALIZED ({products}) "
+        f"SELECT {_SHOWN}, {rank} FROM p CROSS JOIN {own} WHERE {matches} "
+        "UNION ALL SELECT * FROM (SELECT pk, sold_quantity, (SELECT COUNT(*) FROM p), 0, '', -1"
+        " FROM p ORDER BY sold_quantity, pk LIMIT 1) AS last",
+        [*params, *rank_params, *match_params],
+    )
     if not found:
         return [], 0, (0, 0)
     *hits, last = found
     return hits, last.price, (last.sold, last.pk)
+
+
+def _run(sql: str, params: Sequence[Any]) -> list[_Hit]:
+    """Run a query for hits.
+
+    PostgreSQL is told not to read whole tables: what it expects of a LIKE is
+    often wrong by a hundred times. That holds for this statement alone, and
+    costs no round trip of its own.
+    """
+    with connection.cursor() as cursor:
+        if connection.vendor == "postgresql":
+            cursor.execute(
+                f"SET LOCAL enable_seqscan = off; {sql}; SET LOCAL enable_seqscan = on", params
+            )
+            cursor.nextset()
+        else:
+            cursor.execute(sql, params)
+        return [_Hit(*row) for row in cursor.fetchall()]
 
 
 _sizes: dict[str, tuple[float, int]] = {}

@@ -50,6 +50,20 @@ def fill(apps, schema_editor):
         last = pks[-1]
 
 
+def add_trigrams(apps, schema_editor):
+    if schema_editor.connection.vendor == "sqlite":
+        from products.patterns import add_trigram_table
+
+        add_trigram_table(schema_editor)
+
+
+def remove_trigrams(apps, schema_editor):
+    if schema_editor.connection.vendor == "sqlite":
+        from products.patterns import remove_trigram_table
+
+        remove_trigram_table(schema_editor)
+
+
 class Migration(migrations.Migration):
 
     # A batch is a transaction: people are buying meanwhile.
@@ -69,4 +83,6 @@ class Migration(migrations.Migration):
             model_name='productsearch',
             index=models.Index(fields=['initials_head'], name='productsearch_initials_head', opclasses=['varchar_pattern_ops']),
         ),
+        # Last: on SQLite, adding an index may write the table anew.
+        migrations.RunPython(add_trigrams, remove_trigrams),
     ]

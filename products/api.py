@@ -140,9 +140,9 @@ class ProductViewSet(ShopViewSet):
     @extend_schema(parameters=[SuggestionQuery], responses=SuggestionList)
     @action(detail=False, methods=["get"])
     def suggestions(self, request: Request) -> HttpResponse:
-        """How `q` may go on, for each key that is typed: words, past searches, categories, names."""
+        """How `q` may go on: words, past searches, categories, names. Quick: ask at each key."""
         query = read_query(request, SuggestionQuery)
-        return json_response({"results": finding.suggest(query["q"], Product.objects.on_sale)})
+        return json_response({"results": finding.suggest(query["q"])})
 
     @extend_schema(responses=ProductDetail)
     def retrieve(self, request: Request, id: str) -> HttpResponse:

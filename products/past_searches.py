@@ -16,6 +16,7 @@ import threading
 import time
 from collections import Counter
 from datetime import timedelta
+from functools import lru_cache
 
 from django.db import close_old_connections, connection, transaction
 from django.db.models import Case, F, Value, When
@@ -23,6 +24,7 @@ from django.utils import timezone
 
 from products import hangul, vocabulary
 from products.models import HEAD, PastSearch, squeezed
+from shop.prepared import Prepared
 
 logger = logging.getLogger(__name__)
 
@@ -142,10 +144,16 @@ def begin_with(typed: str, limit: int, *, by_initials: bool = False) -> list[str
 
     `typed` is run together. One query.
     """
-    column = "initials_head" if by_initials else "head"
-    rows = PastSearch.objects.filter(**{f"{column}__glob": f"{typed}*"})
-    found = rows.filter(moments__gte=LEAST_MOMENTS).order_by("-moments", "-times", "text")
-    return list(found.values_list("text", flat=True)[:limit])
+    pattern = typed + ("*" if connection.vendor == "sqlite" else "%")
+    return [text for (text,) in _begin_with(by_initials).fetch(pattern, limit=limit)]
+
+
+@lru_cache(maxsize=2)
+def _begin_with(by_initials: bool) -> Prepared:
+    rows = PastSearch.objects.filter(moments__gte=LEAST_MOMENTS).filter(
+        **{"initials_head__glob" if by_initials else "head__glob": ""}
+    )
+    return Prepared(rows.order_by("-moments", "-times", "text").values_list("text"))
 
 
 def prune() -> int:

@@ -39,11 +39,14 @@ from shop.rest import Rows
 SUGGESTIONS = 8
 # Hits that are all read and ranked; best sellers looked through where there are
 # more; and hits that begin like the query, looked for besides.
-EXACT = 600
+EXACT = 400
 WALKED = 1000
-BEGUN = 200
+BEGUN = 100
 # Categories that an answer counts.
 FACETS = 20
+# Keys of a query that many products are likely to match; and hits among the best
+# sellers below which all may be few enough to be read.
+_SHORT, _RARE = 6, 8
 # With fewer hits than this, it is worth looking through the whole catalogue.
 _FEW = 20
 # Suggestions are made of what the best of the hits are called.
@@ -51,9 +54,9 @@ _LOOKED_AT = 50
 _WORDS, _PAST, _CATEGORIES = 4, 2, 3
 # Categories that a query's words begin words of; and those that one may mean.
 _NAMED, _MEANT = 50, 4
-# Keys from which a word is also looked for across the spaces of a name, and
-# from which it may mean a category.
-_ACROSS, _IN_CATEGORIES = 5, 4
+# Keys from which a word is also looked for across the spaces of a name (m65 in
+# M-65 from fewer), and from which it may mean a category.
+_ACROSS, _ACROSS_MODEL, _IN_CATEGORIES = 5, 3, 4
 # Words in which errors are sought; ways to read a query whose words have several.
 _MENDED, _PHRASES = 6, 8
 # From so many words on, one that nothing has is passed over.
@@ -156,7 +159,7 @@ def _as_trigrams(condition: _Condition) -> str:
 def _has(keys: str) -> _Fits:
     """A word has these keys in it."""
     column = "initials" if hangul.is_initials(keys) else "text"
-    if len(keys) >= _ACROSS and not keys.isdigit():
+    if len(keys) >= (_ACROSS if keys.isalpha() else _ACROSS_MODEL) and not keys.isdigit():
         return _Fits(column, f"*{keys}*")
     # Before the bar: across spaces a short word would be found everywhere, and
     # behind it stand the keys of categories.
@@ -328,9 +331,9 @@ def search(text: str, rows: Rows, *, page: int, per_page: int, key: str = "") ->
     )
 
 
-def suggest(text: str, rows: Rows) -> list[str]:
+def suggest(text: str) -> list[str]:
     """Return how `text` may go on, the likeliest first: words, past searches, categories, names."""
-    found = _find(text, rows, "")
+    found = _find(text, Product.objects.on_sale, "on sale")
     return _suggest(found) if found else []
 
 
@@ -373,23 +376,29 @@ def _look(query: _Query, rows: Rows, key: str) -> _Found:
     """Find what a query matches. One to five queries."""
     named = _categories(query)
     query = _with_categories(query, named)
-    matches = query.matching()
+    matches, shelf = query.matching(), _Shelf.of(rows, key)
+    has_index = bool(_as_trigrams(matches))
+    is_short = sum(len(word.keys) for word in query.words) <= _SHORT
     few: list[_Hit] = []
-    if _as_trigrams(matches):
-        few = _fetch(query, matches, rows, EXACT + 1)
+    if has_index and not is_short:
+        few = _fetch(query, matches, shelf, EXACT + 1)
         if len(few) <= EXACT:
             return _Found(query, few, named)
-    best, looked_at, last = _walk(query, rows)
+    best, looked_at, last = _walk(query, shelf)
     if looked_at < WALKED:
         return _Found(query, best, named)
+    if has_index and is_short and len(best) < _RARE:
+        few = _fetch(query, matches, shelf, EXACT + 1)
+        if len(few) <= EXACT:
+            return _Found(query, few, named)
     pool = {hit.pk: hit for hit in (*few, *best)}
-    begun = _fetch(query, query.beginning(), rows, BEGUN)
+    begun = _fetch(query, query.beginning(), shelf, BEGUN)
     if len(begun) == BEGUN:
         # Many words begin so, but names may be few, and come first.
-        begun += _fetch(query, query.heads, rows, BEGUN)
+        begun += _fetch(query, query.heads, shelf, BEGUN)
     pool.update((hit.pk, hit) for hit in begun)
-    if not few and len(pool) < _FEW:
-        few = _fetch(query, matches, rows, EXACT + 1)
+    if not has_index and len(pool) < _FEW:
+        few = _fetch(query, matches, shelf, EXACT + 1)
         if len(few) <= EXACT:
             return _Found(query, few, named)
         pool.update((hit.pk, hit) for hit in few)
@@ -405,9 +414,33 @@ _SHOWN = ", ".join(f"p.{column}" for column in _COLUMNS)
 _INDEX = "products_productsearch"
 
 
-def _fetch(query: _Query, condition: _Condition, rows: Rows, limit: int) -> list[_Hit]:
-    """Return up to `limit` of `rows` that fulfil `condition`, whichever they are."""
-    products, params = rows().order_by().values_list(*_COLUMNS).query.sql_with_params()
+@dataclass(frozen=True)
+class _Shelf:
+    """The products that are searched, as SQL with `_COLUMNS`, in no order."""
+
+    sql: str
+    params: tuple[Any, ...]
+
+    @classmethod
+    def of(cls, rows: Rows, key: str) -> "_Shelf":
+        """Compile `rows`; `key`, if there is one, names them, and then it is done once."""
+        known = _shelves.get(key)
+        if known is None:
+            known = cls(*rows().order_by().values_list(*_COLUMNS).query.sql_with_params())
+            if key:
+                if len(_shelves) >= _SHELVES:
+                    _shelves.clear()
+                _shelves[key] = known
+        return known
+
+
+_SHELVES = 1000
+_shelves: dict[str, _Shelf] = {}
+
+
+def _fetch(query: _Query, condition: _Condition, shelf: _Shelf, limit: int) -> list[_Hit]:
+    """Return up to `limit` products that fulfil `condition`, whichever they are."""
+    products, params = shelf.sql, shelf.params
     rank, rank_params = query.rank()
     matches, match_params = _as_sql(condition)
     if connection.vendor == "sqlite":
@@ -431,10 +464,9 @@ def _fetch(query: _Query, condition: _Condition, rows: Rows, limit: int) -> list
     return _run(f"SELECT {_SHOWN}, {rank} FROM {sql} LIMIT {limit}", [*rank_params, *params])
 
 
-def _walk(query: _Query, rows: Rows) -> tuple[list[_Hit], int, tuple[int, int]]:
+def _walk(query: _Query, shelf: _Shelf) -> tuple[list[_Hit], int, tuple[int, int]]:
     """Look through the best sellers; return the hits, how many were looked at, and the last."""
-    best = rows().order_by("-sold_quantity", "-pk").values_list(*_COLUMNS)[:WALKED]
-    products, params = best.query.sql_with_params()
+    best = f"{shelf.sql} ORDER BY sold_quantity DESC, pk DESC LIMIT {WALKED}"
     rank, rank_params = query.rank()
     matches, match_params = _as_sql(query.matching())
     own = (
@@ -443,11 +475,11 @@ def _walk(query: _Query, rows: Rows) -> tuple[list[_Hit], int, tuple[int, int]]:
         else f"LATERAL (SELECT * FROM {_INDEX} AS s WHERE s.product_id = p.pk OFFSET 0) AS s"
     )
     found = _run(
-        f"WITH p AS MATERIALIZED ({products}) "
+        f"WITH p AS MATERIALIZED ({best}) "
         f"SELECT {_SHOWN}, {rank} FROM p CROSS JOIN {own} WHERE {matches} "
         "UNION ALL SELECT * FROM (SELECT pk, sold_quantity, (SELECT COUNT(*) FROM p), 0, '', -1"
         " FROM p ORDER BY sold_quantity, pk LIMIT 1) AS last",
-        [*params, *rank_params, *match_params],
+        [*shelf.params, *rank_params, *match_params],
     )
     if not found:
         return [], 0, (0, 0)
@@ -477,7 +509,9 @@ _sizes: dict[str, tuple[float, int]] = {}
 
 
 def _size(rows: Rows, key: str) -> int:
-    """Return how many products `rows` builds, as of a minute ago at most: for estimates."""
+    """Return how many products `rows` builds, or did a minute ago: for estimates."""
+    if not key:
+        return rows().order_by().count()
     known = _sizes.get(key)
     now = time.monotonic()
     if known is None or now - known[0] > _SIZE_AGE:
@@ -523,6 +557,12 @@ def _facets(found: _Found) -> Facets:
         from_minor(min(prices)) if prices else None,
         from_minor(max(prices)) if prices else None,
     )
+
+
+@lru_cache(maxsize=FACETS + 1)
+def _several_categories(number: int) -> Prepared:
+    rows = Category.objects.filter(pk__in=range(number)).order_by()
+    return Prepared(rows.values_list("pk", "slug", "name_en", "name_ko"))
 
 
 # --- Categories and suggestions ----------------------------------------------

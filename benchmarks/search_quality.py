@@ -102,7 +102,11 @@ def _half_typed(source: Source, dice: random.Random) -> str:
         if not 0 <= syllable < 11172:
             return ""
         # Without its final consonant, or its first consonant alone.
-        begun = chr(0xAC00 + syllable // 28 * 28) if dice.random() < 0.5 else _jamo(last[place])[0]
+        begun = (
+            chr(0xAC00 + syllable // 28 * 28)
+            if dice.random() < 0.5
+            else _decomposed(last[place])[0]
+        )
         words[-1] = last[:place] + begun
     else:
         if len(last) < 4:
@@ -203,11 +207,11 @@ KINDS = (
 _FIRST = "ㄱㄲㄴㄷㄸㄹㅁㅂㅃㅅㅆㅇㅈㅉㅊㅋㅌㅍㅎ"
 _MIDDLE = "ㅏㅐㅑㅒㅓㅔㅕㅖㅗㅘㅙㅚㅛㅜㅝㅞㅟㅠㅡㅢㅣ"
 _LAST = ["", *"ㄱㄲㄳㄴㄵㄶㄷㄹㄺㄻㄼㄽㄾㄿㅀㅁㅂㅄㅅㅆㅇㅈㅊㅋㅌㅍㅎ"]
+_DOUBLE = "ㅗㅏㅗㅐㅗㅣㅜㅓㅜㅔㅜㅣㅡㅣㄱㅅㄴㅈㄴㅎㄹㄱㄹㅁㄹㅂㄹㅅㄹㅌㄹㅍㄹㅎㅂㅅ"
 _BOTH = {
-    "ㅗㅏ": "ㅘ", "ㅗㅐ": "ㅙ", "ㅗㅣ": "ㅚ", "ㅜㅓ": "ㅝ", "ㅜㅔ": "ㅞ", "ㅜㅣ": "ㅟ", "ㅡㅣ": "ㅢ",
-    "ㄱㅅ": "ㄳ", "ㄴㅈ": "ㄵ", "ㄴㅎ": "ㄶ", "ㄹㄱ": "ㄺ", "ㄹㅁ": "ㄻ", "ㄹㅂ": "ㄼ", "ㄹㅅ": "ㄽ",
-    "ㄹㅌ": "ㄾ", "ㄹㅍ": "ㄿ", "ㄹㅎ": "ㅀ", "ㅂㅅ": "ㅄ",
-}  # fmt: skip
+    _DOUBLE[2 * n : 2 * n + 2]: both
+    for n, both in enumerate("ㅘㅙㅚㅝㅞㅟㅢㄳㄵㄶㄺㄻㄼㄽㄾㄿㅀㅄ")
+}
 _KOREAN_OF = {key: letter for letter, key in _KEYS_OF.items()}
 
 
@@ -217,13 +221,11 @@ def _decomposed(text: str) -> str:
     return hangul.decompose(text)
 
 
-def _jamo(syllable: str) -> str:
-    return _decomposed(syllable)
-
-
 def _compose(letters: Sequence[str]) -> str:
     """Return what a keyboard makes of single letters: syllables as far as they go."""
-    keys = [key for letter in letters for key in (_jamo(letter) if is_korean(letter) else letter)]
+    keys = [
+        key for letter in letters for key in (_decomposed(letter) if is_korean(letter) else letter)
+    ]
     out: list[str] = []
     place = 0
     while place < len(keys):

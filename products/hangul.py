@@ -46,6 +46,7 @@ for _code in range(_FIRST, _LAST + 1):
 _WIDTH = {0xFF01 + n: 0x21 + n for n in range(94)} | {0x3000: 0x20}
 _NOT_WORD = re.compile(r"[\W_]+")
 _CONSONANTS = frozenset(_INITIALS)
+_NOT_INITIALS = frozenset(_VOWELS)
 
 # The two-set keyboard, KS X 5002.
 _KEYS = dict(
@@ -108,8 +109,12 @@ def is_syllables(word: str) -> bool:
 
 
 def is_initials(word: str) -> bool:
-    """Whether a word consists of bare consonants, and so means the beginnings of syllables."""
-    return bool(word) and all(letter in _CONSONANTS for letter in word.translate(_LETTERS))
+    """Whether the Hangul in a word is bare consonants, and so means the beginnings of syllables.
+
+    Letters and figures may stand among them: 2ㅅㄷ is 2세대.
+    """
+    letters = word.translate(_LETTERS)
+    return not _CONSONANTS.isdisjoint(letters) and _NOT_INITIALS.isdisjoint(letters)
 
 
 def other_layout(text: str) -> str:

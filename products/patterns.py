@@ -22,23 +22,23 @@ _COLUMNS = ("text", "initials")
 
 @CharField.register_lookup
 @TextField.register_lookup
-class Glob(Lookup):  # type: ignore[type-arg]
+class Glob(Lookup):
     """`column__glob="*word*"`."""
 
     lookup_name = "glob"
 
-    def as_sql(self, compiler: Any, connection: Any) -> tuple[str, list[Any]]:
+    def as_sql(self, compiler: Any, connection: Any) -> tuple[str, tuple[Any, ...]]:
         """Return the condition with LIKE."""
         left, left_params = self.process_lhs(compiler, connection)
         right, right_params = self.process_rhs(compiler, connection)
-        patterns = [pattern.replace("*", "%") for pattern in right_params]
-        return f"{left} LIKE {right}", [*left_params, *patterns]
+        patterns = [str(pattern).replace("*", "%") for pattern in right_params]
+        return f"{left} LIKE {right}", (*left_params, *patterns)
 
-    def as_sqlite(self, compiler: Any, connection: Any) -> tuple[str, list[Any]]:
+    def as_sqlite(self, compiler: Any, connection: Any) -> tuple[str, tuple[Any, ...]]:
         """Return the condition with GLOB."""
         left, left_params = self.process_lhs(compiler, connection)
         right, right_params = self.process_rhs(compiler, connection)
-        return f"{left} GLOB {right}", [*left_params, *right_params]
+        return f"{left} GLOB {right}", (*left_params, *right_params)
 
 
 def glob(column: str, pattern: str) -> tuple[str, str]:
@@ -52,16 +52,14 @@ def trigrams(column: str, pattern: str) -> str:
     """Return what FTS5 is asked for so that it finds all that fits; nothing where it can't."""
     if column not in _COLUMNS:
         return ""
-    asked = {
-        part[start : start + 3]: None
-        for part in pattern.split("*")
-        for start in range(len(part) - 2)
-    }
-    return (
-        f"{column} : ({' AND '.join(f'{chr(34)}{text}{chr(34)}' for text in asked)})"
-        if asked
-        else ""
+    asked = dict.fromkeys(
+        part[start : start + 3] for part in pattern.split("*") for start in range(len(part) - 2)
     )
+    return f"{column} : ({' AND '.join(map(_quoted, asked))})" if asked else ""
+
+
+def _quoted(text: str) -> str:
+    return f'"{text}"'
 
 
 def add_trigram_table(schema_editor: Any) -> None:
@@ -73,16 +71,17 @@ def add_trigram_table(schema_editor: Any) -> None:
     remove_trigram_table(schema_editor)
     own = ", ".join(_COLUMNS)
     new, old = (", ".join(f"{row}.{column}" for column in _COLUMNS) for row in ("new", "old"))
-    add = f"INSERT INTO {FTS} (rowid, {own}) VALUES (new.product_id, {new});"
-    remove = f"INSERT INTO {FTS} ({FTS}, rowid, {own}) VALUES ('delete', old.product_id, {old});"
+    add = f"INSERT INTO {FTS} (rowid, {own}) VALUES (new.product_id, {new});"  # noqa: S608
+    remove = f"INSERT INTO {FTS} ({FTS}, rowid, {own}) VALUES ('delete', old.product_id, {old});"  # noqa: S608
     for statement in (
         # No positions: a third of the size, and the pattern is looked at anyway.
         f"CREATE VIRTUAL TABLE {FTS} USING fts5({own}, content='{_INDEXED}', "
         "content_rowid='product_id', tokenize='trigram case_sensitive 1', detail=column)",
-        f"INSERT INTO {FTS} ({FTS}) VALUES ('rebuild')",
+        f"INSERT INTO {FTS} ({FTS}) VALUES ('rebuild')",  # noqa: S608
         f"CREATE TRIGGER {FTS}_added AFTER INSERT ON {_INDEXED} BEGIN {add} END",
         f"CREATE TRIGGER {FTS}_removed AFTER DELETE ON {_INDEXED} BEGIN {remove} END",
-        f"CREATE TRIGGER {FTS}_changed AFTER UPDATE ON {_INDEXED} BEGIN {remove} {add} END",
+        f"CREATE TRIGGER {FTS}_changed AFTER UPDATE OF {own} ON {_INDEXED}"
+        f" BEGIN {remove} {add} END",
     ):
         schema_editor.execute(statement)
 

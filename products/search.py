@@ -44,9 +44,9 @@ WALKED = 1000
 BEGUN = 100
 # Categories that an answer counts.
 FACETS = 20
-# Keys of a query that many products are likely to match; and hits among the best
-# sellers below which all may be few enough to be read.
-_SHORT, _RARE = 6, 8
+# Keys of a query that many products are likely to match; products that are read
+# through without an index.
+_SHORT, _SMALL = 6, 20_000
 # With fewer hits than this, it is worth looking through the whole catalogue.
 _FEW = 20
 # Suggestions are made of what the best of the hits are called.
@@ -387,7 +387,9 @@ def _look(query: _Query, rows: Rows, key: str) -> _Found:
     best, looked_at, last = _walk(query, shelf)
     if looked_at < WALKED:
         return _Found(query, best, named)
-    if has_index and is_short and len(best) < _RARE:
+    size = _size(rows, key)
+    total = round(len(best) / looked_at * size)
+    if not few and total <= 2 * EXACT and (has_index or size <= _SMALL):
         few = _fetch(query, matches, shelf, EXACT + 1)
         if len(few) <= EXACT:
             return _Found(query, few, named)
@@ -397,12 +399,11 @@ def _look(query: _Query, rows: Rows, key: str) -> _Found:
         # Many words begin so, but names may be few, and come first.
         begun += _fetch(query, query.heads, shelf, BEGUN)
     pool.update((hit.pk, hit) for hit in begun)
-    if not has_index and len(pool) < _FEW:
+    if not few and len(pool) < _FEW:
         few = _fetch(query, matches, shelf, EXACT + 1)
         if len(few) <= EXACT:
             return _Found(query, few, named)
         pool.update((hit.pk, hit) for hit in few)
-    total = round(len(best) / looked_at * _size(rows, key))
     sample = best if len(best) >= _FEW else list(pool.values())
     return _Found(
         query, list(pool.values()), named, True, max(total, len(pool), len(few)), sample, last
@@ -448,7 +449,7 @@ def _fetch(query: _Query, condition: _Condition, shelf: _Shelf, limit: int) -> l
         likely, source = _as_trigrams(condition), f"{_INDEX} AS s"
         if likely:
             source = (
-                f"(SELECT rowid AS pk FROM {FTS} WHERE {FTS} MATCH %s) AS f "
+                f"(SELECT rowid AS pk FROM {FTS} WHERE {FTS} MATCH %s) AS f "  # noqa: S608
                 f"CROSS JOIN {_INDEX} AS s ON s.product_id = f.pk"
             )
             rank_params.append(likely)
@@ -457,11 +458,11 @@ def _fetch(query: _Query, condition: _Condition, shelf: _Shelf, limit: int) -> l
     else:
         # OFFSET 0 keeps the planner from reading 100,000 products for a few hundred hits.
         sql = (
-            f"(SELECT * FROM {_INDEX} AS s WHERE {matches} OFFSET 0) AS s CROSS JOIN LATERAL "
+            f"(SELECT * FROM {_INDEX} AS s WHERE {matches} OFFSET 0) AS s CROSS JOIN LATERAL "  # noqa: S608
             f"(SELECT * FROM ({products}) AS p WHERE p.pk = s.product_id OFFSET 0) AS p"
         )
         params = (*match_params, *params)
-    return _run(f"SELECT {_SHOWN}, {rank} FROM {sql} LIMIT {limit}", [*rank_params, *params])
+    return _run(f"SELECT {_SHOWN}, {rank} FROM {sql} LIMIT {limit}", [*rank_params, *params])  # noqa: S608
 
 
 def _walk(query: _Query, shelf: _Shelf) -> tuple[list[_Hit], int, tuple[int, int]]:
@@ -472,10 +473,10 @@ def _walk(query: _Query, shelf: _Shelf) -> tuple[list[_Hit], int, tuple[int, int
     own = (
         f"{_INDEX} AS s ON s.product_id = p.pk"
         if connection.vendor == "sqlite"
-        else f"LATERAL (SELECT * FROM {_INDEX} AS s WHERE s.product_id = p.pk OFFSET 0) AS s"
+        else f"LATERAL (SELECT * FROM {_INDEX} AS s WHERE s.product_id = p.pk OFFSET 0) AS s"  # noqa: S608
     )
     found = _run(
-        f"WITH p AS MATERIALIZED ({best}) "
+        f"WITH p AS MATERIALIZED ({best}) "  # noqa: S608
         f"SELECT {_SHOWN}, {rank} FROM p CROSS JOIN {own} WHERE {matches} "
         "UNION ALL SELECT * FROM (SELECT pk, sold_quantity, (SELECT COUNT(*) FROM p), 0, '', -1"
         " FROM p ORDER BY sold_quantity, pk LIMIT 1) AS last",
@@ -545,11 +546,7 @@ def _facets(found: _Found) -> Facets:
     counts = Counter(hit.category for hit in found.sample if hit.category is not None)
     scale = found.total / len(found.sample) if found.sample else 1.0
     most = {pk: round(number * scale) for pk, number in counts.most_common(FACETS)}
-    rows = (
-        Category.objects.filter(pk__in=most)
-        .order_by()
-        .values_list("pk", "slug", "name_en", "name_ko")
-    )
+    rows = _several_categories(len(most)).fetch(*most) if most else []
     facets = [Facet(slug, en, ko or en, most[pk]) for pk, slug, en, ko in rows]
     prices = [hit.price for hit in found.hits]
     return Facets(

@@ -95,7 +95,7 @@ def _neighbours(word: str, keys: str) -> Iterator[tuple[str, str]]:
         looks.append((both, len(keys) - _SYLLABLE_KEYS, len(keys) + _SYLLABLE_KEYS))
     for (first, last), shortest, longest in looks:
         of_length = SearchWord.objects.annotate(length=Length("keys")).filter(
-            length__range=(shortest, longest)
+            length__gte=shortest, length__lte=longest
         )
         for within in (Q(keys__glob=f"{first}*"), Q(backwards__glob=f"{last}*")):
             rows: QuerySet[SearchWord, tuple[str, str]] = of_length.filter(within).values_list(

@@ -19,7 +19,7 @@ from datetime import timedelta
 from functools import lru_cache
 
 from django.db import close_old_connections, connection, transaction
-from django.db.models import Case, F, Value, When
+from django.db.models import F
 from django.utils import timezone
 
 from products import hangul, vocabulary
@@ -105,12 +105,12 @@ def _write_on() -> None:
 
 
 def write_waiting() -> int:
-    """Write what was noted in this process; return how many texts. Three queries at most."""
+    """Write what was noted in this process; return how many texts."""
     with _lock:
         noted = dict(_waiting)
         _waiting.clear()
     known = vocabulary.known({word for text in noted for word in _words(text)})
-    # In one order, so that two processes never wait for one another in a ring.
+    # In one order, as the locks below, so that no two processes wait for one another in a ring.
     kept = sorted(text for text in noted if known.issuperset(_words(text)))
     if not kept:
         return 0
@@ -128,14 +128,12 @@ def write_waiting() -> int:
             ],
             ignore_conflicts=True,
         )
-        for text in kept:
-            PastSearch.objects.filter(text=text).update(
-                times=F("times") + noted[text],
-                moments=Case(
-                    When(last_at__lte=now - APART, then=F("moments") + 1), default=F("moments")
-                ),
-                last_at=Case(When(last_at__lte=now - APART, then=Value(now)), default=F("last_at")),
-            )
+        rows = PastSearch.objects.filter(text__in=kept)
+        list(rows.order_by("pk").select_for_update().values_list("pk", flat=True))
+        for times in {noted[text] for text in kept}:
+            same = [text for text in kept if noted[text] == times]
+            rows.filter(text__in=same).update(times=F("times") + times)
+        rows.filter(last_at__lte=now - APART).update(moments=F("moments") + 1, last_at=now)
     return len(kept)
 
 

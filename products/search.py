@@ -361,13 +361,14 @@ def _mend(folded: str, query: _Query) -> _Query | None:
     mended = []
     for index, (word, read) in enumerate(zip(words, query.words, strict=True)):
         ways: dict[tuple[str, ...], None] = dict.fromkeys(read.ways)
-        if word in strange and len(ways) and index < _MENDED:
+        if word in strange and index < _MENDED:
             if (other := hangul.other_layout(word)) and " " not in other:
                 ways[(other,)] = None
             unfinished = index == len(words) - 1
-            for keys in vocabulary.corrections(word, unfinished=unfinished):
-                ways[(keys,)] = None
-            ways.update(dict.fromkeys(vocabulary.parts(word)))
+            near = vocabulary.corrections(word, unfinished=unfinished)
+            ways.update(dict.fromkeys((keys,) for keys in near))
+            if not near:
+                ways.update(dict.fromkeys(vocabulary.parts(word)))
         mended.append(_Word(tuple(ways)))
     return _Query(tuple(mended))
 

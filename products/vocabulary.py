@@ -13,7 +13,7 @@ would be ten times as long as the vocabulary.
 from collections.abc import Iterable, Iterator
 from datetime import timedelta
 
-from django.db.models import Q, QuerySet
+from django.db.models import F, Q, QuerySet
 from django.db.models.functions import Length
 from django.utils import timezone
 
@@ -150,7 +150,8 @@ def tidy() -> str:
     now = timezone.now()
     unused, again, gone = [], [], []
     stand: set[str] = set()
-    words = SearchWord.objects.order_by("pk").values_list("pk", "keys", "unused_since")
+    order = F("unused_since").asc(nulls_first=True), "pk"
+    words = SearchWord.objects.order_by(*order).values_list("pk", "keys", "unused_since")
     for pk, keys, since in words.iterator(_BATCH):
         if keys in used and keys not in stand:
             stand.add(keys)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     pass
 
 # Queries of each kind for the figures, and in the table.
-SAMPLE, SHOWN = 150, 5
+SAMPLE, SHOWN = 150, 60
 # Where the right product is to be.
 FIRST = 5
 _LOOKED_AT = 20
@@ -373,7 +373,7 @@ def report(asked: Sequence[Asked], products: int) -> str:
         ] + [_share(some)]
         lines.append(f"| {name} | {' | '.join(cells)} |")
     lines += ["", "| kind | query | name | rank |", "|---|---|---|--:|"]
-    for kind in KINDS:
+    for number, kind in enumerate(KINDS):
         of_kind = [
             [a for a in asked if a.kind is kind and a.language == language]
             for language in ("ko", "en")
@@ -383,7 +383,7 @@ def report(asked: Sequence[Asked], products: int) -> str:
         ]
         lines += [
             f"| {kind.name} | {_cell(a.text)} | {_cell(a.name)} | {a.rank or '—'} |"
-            for a in shown[:SHOWN]
+            for a in shown[: (SHOWN + len(KINDS) - 1 - number) // len(KINDS)]
         ]
     return "\n".join(lines) + "\n"
 

@@ -45,17 +45,20 @@ class CategoryQuerySet(models.QuerySet["Category"]):
         names, moved = {"name_en", "name_ko"} & values.keys(), "path" in values
         if not names and not moved:
             return super().update(**values)
-        with transaction.atomic():
+        with transaction.atomic(savepoint=False):
             # Before it: afterwards the filter may find others.
-            pks = list(self.order_by().values_list("pk", flat=True))
-            updated = super().update(**values)
-            if names and "search_text" not in values:
-                rows = list(Category.objects.filter(pk__in=pks))
-                Category.objects.bulk_update(rows, sorted(names), batch_size=200)
+            own = self.order_by().values("pk")
+            named = list(own.values_list("pk", flat=True)) if names else []
+            products: list[int] = []
             if moved:
-                # Each product's row says which categories it lies in (ProductSearch).
-                within = Product.objects.filter(category__in=pks).order_by()
-                ProductSearch.objects.index(list(within.values_list("pk", flat=True)))
+                within = Product.objects.filter(category__in=own).order_by()
+                products = list(within.values_list("pk", flat=True))
+            updated = super().update(**values)
+            if named and "search_text" not in values:
+                rows = list(Category.objects.filter(pk__in=named))
+                Category.objects.bulk_update(rows, sorted(names), batch_size=200)
+            # Each product's row says which categories it lies in (ProductSearch).
+            ProductSearch.objects.index(products)
         return updated
 
     def within(self, path: str) -> "CategoryQuerySet":

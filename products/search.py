@@ -394,14 +394,9 @@ def _look(query: _Query, rows: Rows, key: str) -> _Found:
         few = _fetch(query, matches, shelf, EXACT + 1)
         if len(few) <= EXACT:
             return _Found(query, few, named)
-    pool = {hit.pk: hit for hit in (*few, *best)}
-    begun = _fetch(query, query.beginning(), shelf, BEGUN)
-    if len(begun) == BEGUN:
-        # Many words begin so, but names may be few, and come first.
-        begun += _fetch(query, query.heads, shelf, BEGUN)
-    pool.update((hit.pk, hit) for hit in begun)
-    if not few and len(pool) < _FEW:
-        few = _fetch(query, matches, shelf, EXACT + 1)
+    pool = {hit.pk: hit for hit in (*best, *_begun(query, shelf, best))}
+    if len(pool) < _FEW:
+        few = few or _fetch(query, matches, shelf, EXACT + 1)
         if len(few) <= EXACT:
             return _Found(query, few, named)
         pool.update((hit.pk, hit) for hit in few)
@@ -409,6 +404,23 @@ def _look(query: _Query, rows: Rows, key: str) -> _Found:
     return _Found(
         query, list(pool.values()), named, True, max(total, len(pool), len(few)), sample, last
     )
+
+
+def _begun(query: _Query, shelf: "_Shelf", best: Sequence[_Hit]) -> list[_Hit]:
+    """Return hits whose words begin like the query, and those whose names do.
+
+    All of them if they are few. Of many those that come first in the database
+    are of use only where `best` has none; else they would pass better sellers.
+    """
+    found: list[_Hit] = []
+    for condition, rank in ((query.beginning(), _BEGIN_WORDS), (query.heads, _BEGINNING)):
+        some = _fetch(query, condition, shelf, BEGUN)
+        if len(some) < BEGUN or sum(hit.rank <= rank for hit in best) < _FEW:
+            found += some
+        if len(some) < BEGUN:
+            # Names that begin so are among them.
+            break
+    return found
 
 
 _COLUMNS = ("pk", "sold_quantity", "price", "category_id", "name")

@@ -390,7 +390,7 @@ def _look(query: _Query, rows: Rows, key: str) -> _Found:
         return _Found(query, best, named)
     size = _size(rows, key)
     total = round(len(best) / looked_at * size)
-    if not few and total <= 2 * EXACT and (has_index or size <= _SMALL):
+    if not few and total <= EXACT and (has_index or size <= _SMALL):
         few = _fetch(query, matches, shelf, EXACT + 1)
         if len(few) <= EXACT:
             return _Found(query, few, named)

@@ -6,8 +6,9 @@ import pytest
 from django.utils import timezone
 
 from products import past_searches
-from products.models import PastSearch, Product, SearchWord
+from products.models import PastSearch, Product, ProductSearch, SearchWord
 from products.past_searches import note_search, write_waiting
+from products.tasks import tidy_search
 
 pytestmark = pytest.mark.django_db
 
@@ -109,3 +110,13 @@ def test_pruning(monkeypatch, often, later, make_product):
     monkeypatch.setattr(past_searches, "KEPT", 2)
     past_searches.prune()
     assert set(PastSearch.objects.values_list("text", flat=True)) == {"마우스", "노트북"}
+
+
+def test_the_job_tidies_all_of_it(make_product, often):
+    make_product("의자 책상")
+    often("의자")
+    Product.objects.update(name="책상")
+    ProductSearch.objects.update(text="")
+    assert tidy_search() == (
+        "1 words, 0 added, 1 unused, 0 removed; 1 products indexed; 0 past searches removed"
+    )

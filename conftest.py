@@ -18,6 +18,7 @@ from products import past_searches
 from products.actions import create_product
 from products.ai import embedded
 from products.categories import CategoryRow, load_categories
+from products.freshness import feed
 from products.models import Product
 from shop.accounts.models import User
 from shop.accounts.throttles import buckets
@@ -51,7 +52,10 @@ def clean_process() -> Iterator[None]:
     cache.clear()
     buckets.clear()
     embedded.forget()
+    feed.forget()
     yield
+    # It has a connection of its own, and would keep the database busy.
+    feed.stop()
 
 
 @pytest.fixture(autouse=True)

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -27,6 +27,8 @@ from benchmarks.dataset import Dataset
 START_SECONDS = 60.0
 STOP_SECONDS = 30.0
 PREPARE_SECONDS = 1800.0
+# A worker lets its jobs end first, a sender what it gives.
+END_SECONDS = 90.0
 
 
 class ArenaError(Exception):
@@ -87,8 +89,18 @@ class Usage:
     rss: int
 
 
+_SERVERS: dict[str, Callable[[int], list[str]]] = {
+    # Verbosity 0: the request layer logs each request already.
+    "daphne": lambda port: ["-m", "daphne", "-v", "0", "-b", "127.0.0.1", "-p", str(port)],
+    "granian": lambda port: [
+        *("-m", "granian", "--interface", "asgi", "--host", "127.0.0.1", "--port", str(port)),
+        *("--workers", "1", "--no-access-log"),
+    ],
+}
+
+
 class Server:
-    """One Daphne process."""
+    """One server process; Granian's has a child that does the work."""
 
     def __init__(self, process: "subprocess.Popen[bytes]", port: int, log: Path) -> None:
         self._process = process
@@ -98,8 +110,13 @@ class Server:
 
     def usage(self) -> Usage:
         """Look at the process."""
-        times = self._watched.cpu_times()
-        return Usage(times.user + times.system, self._watched.memory_info().rss)
+        cpu, rss = 0.0, 0
+        for process in (self._watched, *self._watched.children(recursive=True)):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                times = process.cpu_times()
+                cpu += times.user + times.system
+                rss += process.memory_info().rss
+        return Usage(cpu, rss)
 
     def wait_until_ready(self) -> None:
         """Wait for /health/ready.
@@ -173,6 +190,11 @@ class Arena:
             raise
         return self
 
+    @property
+    def folder(self) -> Path:
+        """Where its data is."""
+        return self._folder
+
     def __exit__(
         self,
         kind: type[BaseException] | None,
@@ -236,18 +258,37 @@ class Arena:
             raise ArenaError(done.stderr.decode("utf-8", "replace")[-4000:])
         return done.stdout.decode()
 
+    def start(self, arguments: list[str], *, talk: bool = False) -> "subprocess.Popen[bytes]":
+        """Start Python with `arguments` in the arena; with `talk` by its input and output.
+
+        Whoever starts it ends it.
+        """
+        return subprocess.Popen(
+            [sys.executable, *arguments],
+            cwd=settings.BASE_DIR,
+            env=self.environment,
+            stdin=subprocess.PIPE if talk else subprocess.DEVNULL,
+            stdout=subprocess.PIPE if talk else subprocess.DEVNULL,
+            stderr=None if talk else subprocess.DEVNULL,
+        )
+
     @contextlib.contextmanager
     def server(
-        self, application: str = "shop.asgi:application", **environment: str
+        self,
+        application: str = "shop.asgi:application",
+        *,
+        kind: str = "daphne",
+        **environment: str,
     ) -> Iterator[Server]:
-        """Run Daphne with `application` on a core of its own for a while."""
+        """Run a server, of the `kind` daphne or granian, with `application` for a while.
+
+        It has a core of its own where there are two.
+        """
         port = free_port()
         log = self._folder / f"server-{port}.log"
         with log.open("wb") as file, on_cores(self.server_cores):
             process = subprocess.Popen(
-                # Verbosity 0: the request layer logs each request already.
-                [sys.executable, "-m", "daphne", "-v", "0", "-b", "127.0.0.1", "-p", str(port)]
-                + [application],
+                [sys.executable, *_SERVERS[kind](port), application],
                 cwd=settings.BASE_DIR,
                 env={**self.environment, **environment},
                 stdin=subprocess.DEVNULL,
@@ -260,6 +301,28 @@ class Arena:
             yield server
         finally:
             server.stop()
+
+    @contextlib.contextmanager
+    def processes(self, commands: Sequence[Sequence[str]], **environment: str) -> Iterator[None]:
+        """Run processes of Python with these arguments for a while."""
+        running = [
+            subprocess.Popen(
+                [sys.executable, *command],
+                cwd=settings.BASE_DIR,
+                env={**self.environment, **environment},
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+            )
+            for command in commands
+        ]
+        try:
+            yield
+        finally:
+            for process in running:
+                process.terminate()
+            for process in running:
+                process.wait(END_SECONDS)
 
     def database_connections(self) -> int | None:
         """Return how many connections the arena's database has; None for SQLite."""

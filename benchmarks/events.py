@@ -1,15 +1,9 @@
 """Ten thousand events to three sinks: how fast senders bring them, and whether any comes twice."""
 
-import contextlib
-import subprocess
-import sys
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-
-from django.conf import settings
 
 from benchmarks.arena import Arena
 
@@ -88,30 +82,9 @@ def measure(*, events: int, senders: int) -> Delivered:
         folder = Path(name)
         arena.run(["-c", FILL, str(events // SUBJECT_EVENTS), str(SUBJECT_EVENTS)])
         command = ["-m", "shop.tests.sender_process", str(folder), *SINKS]
-        with running(command, arena.environment, senders):
+        with arena.processes([command] * senders):
             seconds = float(arena.run(["-c", WAIT, str(PATIENCE)]))
         return _judge(folder, events, senders, seconds)
-
-
-@contextlib.contextmanager
-def running(command: list[str], environment: dict[str, str], number: int) -> Iterator[None]:
-    """Run so many processes of Python with `command` for a while."""
-    processes = [
-        subprocess.Popen(
-            [sys.executable, *command],
-            cwd=settings.BASE_DIR,
-            env=environment,
-            stdout=subprocess.DEVNULL,
-        )
-        for _ in range(number)
-    ]
-    try:
-        yield
-    finally:
-        for process in processes:
-            process.terminate()
-        for process in processes:
-            process.wait(90)
 
 
 def _judge(folder: Path, events: int, senders: int, seconds: float) -> Delivered:

@@ -10,6 +10,8 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
+from shop.rest import COUNT_MAX
+
 Facts = dict[str, Any]
 
 _TIMES = ("created_at", "updated_at", "retired_at")
@@ -64,8 +66,10 @@ def of_order(answer: Mapping[str, Any]) -> Facts:
 
 
 def of_product_list(answer: Mapping[str, Any]) -> Facts:
-    """Return the facts of a page of products."""
+    """Return the facts of a page of products. Beyond COUNT_MAX v2 may only estimate the total."""
     total = answer["total"] if "total" in answer else answer["count"]
+    if total > COUNT_MAX:
+        total = "many"
     return {"total": total, "results": [of_product(product) for product in answer["results"]]}
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import orjson
 
 from benchmarks.arena import Arena
-from benchmarks.events import FILL, PATIENCE, SUBJECT_EVENTS, WAIT, running
+from benchmarks.events import FILL, PATIENCE, SUBJECT_EVENTS, WAIT
 
 _SUBSCRIBE = """
 import sys
@@ -35,8 +35,7 @@ def measure(*, events: int, senders: int) -> str:
     with Arena(products=100, people=1) as arena, _receiver() as (url, got):
         arena.run(["-c", _SUBSCRIBE, url])
         arena.run(["-c", FILL, str(events // SUBJECT_EVENTS), str(SUBJECT_EVENTS)])
-        environment = {**arena.environment, "PRIVATE_TARGETS": "yes"}
-        with running(["manage.py", "send_events"], environment, senders):
+        with arena.processes([["manage.py", "send_events"]] * senders, PRIVATE_TARGETS="yes"):
             seconds = float(arena.run(["-c", WAIT, str(PATIENCE)]))
     times = Counter(got)
     disordered, last = 0, dict[str, int]()

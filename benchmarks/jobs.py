@@ -4,16 +4,11 @@ The job is that of a mail, for an order that there is not. The workers are those
 of `manage.py start`, or, where there is a broker, those of the Procfile.
 """
 
-import contextlib
 import json
 import os
-import subprocess
-import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-
-from django.conf import settings
 
 from benchmarks.arena import Arena
 from benchmarks.stats import percentile
@@ -91,7 +86,7 @@ def measure(*, jobs: int, longs: int, broker: str) -> list[Begun]:
     where = "with a broker" if broker else "embedded"
     with Arena(products=10, people=1) as arena:
         arena.environment |= {"CELERY_BROKER_URL": broker}
-        with _workers(arena, split=bool(broker)):
+        with arena.processes(_workers(split=bool(broker))):
             time.sleep(_START)
             return [
                 _case(arena, f"{where}, quiet", jobs, 0),
@@ -105,34 +100,19 @@ def _case(arena: Arena, name: str, jobs: int, longs: int) -> Begun:
     return Begun(name, jobs, waiting, latencies)
 
 
-@contextlib.contextmanager
-def _workers(arena: Arena, *, split: bool) -> Iterator[None]:
+def _workers(*, split: bool) -> list[list[str]]:
     lanes = (
         [("jobs.default", "prefork", 2), ("jobs.long", "prefork", 1)]
         if split
         else [("jobs.default,jobs.long", "threads", 3)]
     )
-    processes = [
-        subprocess.Popen(
-            [
-                *(sys.executable, "-m", "celery", "--quiet", "-A", "shop", "worker"),
-                *("--include", "benchmarks.long_job"),
-                *("--queues", queues, "--pool", pool, "--concurrency", str(number)),
-                *("--hostname", f"measured{os.getpid()}-{n}@%h"),
-                *("--without-mingle", "--without-gossip"),
-            ],
-            cwd=settings.BASE_DIR,
-            env=arena.environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
+    return [
+        [
+            *("-m", "celery", "--quiet", "-A", "shop", "worker"),
+            *("--include", "benchmarks.long_job"),
+            *("--queues", queues, "--pool", pool, "--concurrency", str(number)),
+            *("--hostname", f"measured{os.getpid()}-{n}@%h"),
+            *("--without-mingle", "--without-gossip"),
+        ]
         for n, (queues, pool, number) in enumerate(lanes)
     ]
-    try:
-        yield
-    finally:
-        for process in processes:
-            process.terminate()
-        for process in processes:
-            process.wait(60)

@@ -160,6 +160,15 @@ class ChannelAdmin(admin.ModelAdmin):
             )
         obj.save()
 
+    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
+        """Say why a channel stays that has told something; not in a list of all its notices."""
+        keys = [channel.pk for channel in objs]
+        used = Channel.objects.filter(pk__in=keys, deliveries__isnull=False).distinct()
+        text = _("%s: its notices are kept. Switch the channel off instead.")
+        if protected := [text % channel for channel in used]:
+            return [], {}, set(), protected
+        return super().get_deleted_objects(objs, request)
+
     @admin.action(description=gettext_lazy("Send a test"), permissions=["change"])
     def send_test(self, request: HttpRequest, queryset: QuerySet[Channel]) -> None:
         """Try the chosen channels."""

@@ -5,6 +5,8 @@ django-prometheus counts for us, so that a dotted name always leads to the
 series that holds it.
 """
 
+from bisect import bisect_left
+from collections import Counter as Counting
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -73,6 +75,26 @@ HTTP_DURATION = Histogram(
     CATALOGUE["http.request.duration"].help,
     ("method", "route"),
     buckets=(0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
+)
+READY_ANSWERS = _counter(
+    "ready.answer.count",
+    "shop_ready_answers",
+    _("answers"),
+    ("route", "outcome"),
+    _("Answers that are the same for all: hit, not_modified, made, or joined in the making."),
+)
+_declare(
+    "ready.answer.bytes",
+    "shop_ready_answer_bytes",
+    "gauge",
+    _("bytes"),
+    (),
+    _("What web processes hold of answers that are the same for all."),
+)
+READY_BYTES = Gauge(
+    "shop_ready_answer_bytes",
+    CATALOGUE["ready.answer.bytes"].help,
+    multiprocess_mode="livesum",
 )
 ORDER_CREATED = _counter(
     "order.created",
@@ -171,7 +193,14 @@ for _name, _series, _kind, _unit, _help in (
         "shop_event_lag_seconds",
         "gauge",
         _("seconds"),
-        _("How long the oldest event has waited for a sink."),
+        _("How long the oldest event has waited for a sink of the shop's own."),
+    ),
+    (
+        "webhook.lag",
+        "shop_webhook_lag_seconds",
+        "gauge",
+        _("seconds"),
+        _("How long the oldest event has waited for a webhook; its receiver may be down."),
     ),
     (
         "event.dead",
@@ -234,6 +263,25 @@ def count_request(method: str, route: str, status: int, seconds: float) -> None:
     duration.observe(seconds)
     if errors is not None:
         errors.inc()
+
+
+def count_requests(method: str, route: str, status: int, seconds: list[float]) -> None:
+    """Count requests that were all answered alike, and with success, as `count_request` would.
+
+    A value in a file for each bucket they fall into, not for each request.
+    """
+    HTTP_REQUESTS.labels(method, route, str(status)).inc(len(seconds))
+    duration: Any = HTTP_DURATION.labels(method, route)
+    # prometheus_client observes one by one only; these are what its observe() writes.
+    duration._sum.inc(sum(seconds))
+    bounds = duration._upper_bounds
+    for index, number in Counting(bisect_left(bounds, each) for each in seconds).items():
+        duration._buckets[index].inc(number)
+
+
+def count_ready(route: str, outcome: str, number: int = 1) -> None:
+    """Count answers that are kept: hit, not_modified, made, or joined."""
+    READY_ANSWERS.labels(route, outcome).inc(number)
 
 
 def count_order_move(status: str) -> None:

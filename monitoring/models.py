@@ -34,6 +34,7 @@ class Sample(models.Model):
     class Meta:
         verbose_name = _("sample")
         verbose_name_plural = _("samples")
+        permissions = [("empty_caches", "Can empty what web processes keep")]
         constraints = [
             models.UniqueConstraint(
                 fields=["metric", "step", "time", "labels"], name="sample_once"
@@ -239,8 +240,9 @@ class Delivery(models.Model):
         related_name="deliveries",
         verbose_name=pgettext_lazy("alert", "change"),
     )
+    # A channel that has told something is switched off rather than deleted.
     channel = models.ForeignKey(
-        Channel, on_delete=models.CASCADE, related_name="deliveries", verbose_name=_("channel")
+        Channel, on_delete=models.PROTECT, related_name="deliveries", verbose_name=_("channel")
     )
     state = models.CharField(_("state"), max_length=8, choices=State.choices, default=State.QUEUED)
     attempts = models.PositiveSmallIntegerField(_("attempts"), default=0)

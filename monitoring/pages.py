@@ -6,5 +6,6 @@ from monitoring import views
 
 urlpatterns = [
     path("", views.page, name="monitoring"),
+    path("ready", views.ready_answers, name="ready-answers"),
     path("series", views.data, name="monitoring-series"),
 ]

@@ -4,18 +4,22 @@ from datetime import timedelta
 from typing import Any
 
 from django.conf import settings
+from django.contrib import messages
 from django.contrib.auth.decorators import login_required, permission_required
+from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, JsonResponse
-from django.shortcuts import render
+from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.utils.translation import gettext as _
-from django.views.decorators.http import require_safe
+from django.views.decorators.http import require_http_methods, require_safe
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from monitoring import alerts, multiprocess, series, system
 from monitoring.health import may_read
 from monitoring.metrics import CATALOGUE
+from monitoring.ready import ready_by_route
 from shop.errors import problem
+from shop.ready import kept
 
 # Names of the ranges that the charts can show, in minutes.
 RANGES = {"15m": 15, "1h": 60, "6h": 360, "1d": 1440, "7d": 10080}
@@ -60,6 +64,36 @@ def page(request: HttpRequest) -> HttpResponse:
                 for alert in alerts.current()
             ],
             "words": states | SIGNS,
+        },
+    )
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@login_required
+@permission_required("monitoring.view_sample", raise_exception=True)
+def ready_answers(request: HttpRequest) -> HttpResponse:
+    """What is kept of answers that are the same for all, how often it served; POST empties it."""
+    if request.method == "POST":
+        if not request.user.has_perm("monitoring.empty_caches"):
+            raise PermissionDenied
+        kept().knowledge.tell_all()
+        messages.success(request, _("All web processes have been told to forget what they keep."))
+        return redirect("ready-answers")
+    store = kept().store
+    return render(
+        request,
+        "monitoring/ready.html",
+        {
+            "shop_name": settings.SHOP_NAME,
+            "routes": ready_by_route(),
+            "entries": len(store),
+            "size": store.size,
+            "most": store.most,
+            "evicted": store.evicted,
+            "biggest": [
+                {"path": f"{path}?{query}" if query else path, "size": size}
+                for (path, query), size in store.biggest(20)
+            ],
         },
     )
 

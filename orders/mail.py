@@ -54,7 +54,7 @@ def send(order_id: UUID, kind: str) -> str:
 def compose(order: Order, kind: str, to: str) -> EmailMultiAlternatives:
     """Return one mail as text and as HTML, in the language that is active."""
     subjects = {
-        "created": _("Your order %s"),
+        "created": _("We have received your order %s"),
         "shipped": _("Your order %s is on its way"),
         "cancelled": _("Your order %s was cancelled"),
         "refunded": _("Your refund for order %s"),
@@ -65,6 +65,8 @@ def compose(order: Order, kind: str, to: str) -> EmailMultiAlternatives:
         "shop_name": settings.SHOP_NAME,
         "subject": subject,
         "sentence": f"orders/mail/{kind}.txt",
+        # Whether something is still to be delivered.
+        "to_come": kind in ("created", "shipped"),
         # Whoever is no user of ours could not open the page.
         "link": f"{settings.SHOP_URL}{reverse('order-track', args=[order.pk])}"
         if settings.SHOP_URL and order.customer

@@ -1,5 +1,6 @@
 """The catalogue under /api/v2."""
 
+from collections.abc import Collection
 from typing import Any, ClassVar
 from uuid import UUID
 
@@ -21,6 +22,7 @@ from products.filters import (
     SuggestionQuery,
     filter_products,
     read_product_query,
+    tags_of_filters,
 )
 from products.models import Category, Product, ProductImage, StockMovement
 from products.serializers import (
@@ -40,17 +42,21 @@ from products.serializers import (
     StockUpdateOutput,
     SuggestionList,
 )
+from shop.cache import Tag
 from shop.errors import refuses
 from shop.fields import read_key
 from shop.idempotency import once_per_key
 from shop.money import on_the_wire
+from shop.ready import answer
 from shop.rest import (
     NO_SUCH_THING,
     ListQuery,
     Order,
     Slice,
     Source,
+    Total,
     checked,
+    dump_json,
     json_response,
     local,
     numbered,
@@ -60,6 +66,9 @@ from shop.rest import (
 )
 from shop.schema import IDEMPOTENCY_KEY, location_of, page_of
 from shop.viewsets import ShopViewSet, caller
+
+# A body, and the tags of what it was made from.
+Made = tuple[bytes, Collection[Tag]]
 
 
 def _facets_json(hits: finding.Hits) -> dict[str, Any]:
@@ -110,12 +119,18 @@ class ProductViewSet(ShopViewSet):
     def list(self, request: Request) -> HttpResponse:
         """Products on sale, filtered, by page or by cursor."""
         query = read_product_query(request)
-        rows, key = filter_products(query)
-        window = paginate(
-            request, query, rows, catalogue.list_source(key, of_stock=bool(query.get("in_stock")))
-        )
-        results = [catalogue.as_json(row) for row in window.rows]
-        return json_response({"results": results, **window.envelope})
+
+        def make() -> Made:
+            chosen, _key = filter_products(query)
+            members = tags_of_filters(query)
+            source = catalogue.list_source(chosen, members)
+            window = paginate(request, query, chosen, source)
+            return (
+                dump_json({"results": [body for _pk, body in window.rows], **window.envelope}),
+                catalogue.tags_of_list(query["ordering"], members, window.rows),
+            )
+
+        return answer(request, make)
 
     @extend_schema(parameters=[SearchQuery], responses=SearchOutput)
     @action(detail=False, methods=["get"])
@@ -123,33 +138,42 @@ class ProductViewSet(ShopViewSet):
         """Products on sale that are found by `q`, best match first, and how `q` may go on."""
         query = read_query(request, SearchQuery)
         page, per_page = query.get("page", 1), query["per_page"]
-        rows, key = filter_products(query)
-        hits = finding.search(query["q"], rows, page=page, per_page=per_page, key=key)
-        if hits.total and page == 1:
-            past_searches.note_search(query["q"])
-        return json_response(
-            {
-                "results": catalogue.read_products(hits.pks),
+
+        def make() -> Made:
+            rows, _key = filter_products(query)
+            hits = finding.search(query["q"], rows, page=page, per_page=per_page, key=rows)
+            if hits.total and page == 1:
+                past_searches.note_search(query["q"])
+            found = {
+                "results": [body for _pk, body in catalogue.read_products(hits.pks)],
                 "suggestions": hits.suggestions,
                 "facets": _facets_json(hits),
-                **numbered(request, hits.total, page, per_page),
-                "total_is_estimate": hits.is_estimate,
+                **numbered(request, Total(hits.total, hits.is_estimate), page, per_page),
             }
-        )
+            return dump_json(found), {*tags_of_filters(query), *finding.TAGS, *hits.pks}
+
+        return answer(request, make)
 
     @extend_schema(parameters=[SuggestionQuery], responses=SuggestionList)
     @action(detail=False, methods=["get"])
     def suggestions(self, request: Request) -> HttpResponse:
         """How `q` may go on: words, past searches, categories, names. Quick: ask at each key."""
         query = read_query(request, SuggestionQuery)
-        return json_response({"results": finding.suggest(query["q"])})
+
+        def make() -> Made:
+            return dump_json({"results": finding.suggest(query["q"])}), finding.TAGS
+
+        return answer(request, make)
 
     @extend_schema(responses=ProductDetail)
     def retrieve(self, request: Request, id: str) -> HttpResponse:
         """One product, retired ones included."""
-        body = catalogue.read_product(read_key(id))
-        metrics.PRODUCT_VIEWED.inc()
-        return _ready(body)
+        pk = read_key(id)
+
+        def make() -> Made:
+            return catalogue.read_product(pk), catalogue.tags_of_product(pk)
+
+        return answer(request, make, count=metrics.PRODUCT_VIEWED.inc)
 
     @extend_schema(
         request=ProductInput,
@@ -324,9 +348,16 @@ class CategoryViewSet(ShopViewSet):
     def list(self, request: Request) -> HttpResponse:
         """The categories below `parent`, or the roots, as deep as asked."""
         query = read_query(request, CategoryQuery)
-        parent = None
-        if slug := query.get("parent"):
-            parent = Category.objects.filter(slug=slug).first()
-            if parent is None:
-                raise ValidationError({"parent": [_("There is no such category.")]}, NO_SUCH_THING)
-        return json_response({"results": catalogue.category_children(parent, query["depth"])})
+
+        def make() -> Made:
+            parent = None
+            if slug := query.get("parent"):
+                parent = Category.objects.filter(slug=slug).first()
+                if parent is None:
+                    raise ValidationError(
+                        {"parent": [_("There is no such category.")]}, NO_SUCH_THING
+                    )
+            children = catalogue.category_children(parent, query["depth"])
+            return dump_json({"results": children}), ["tree"]
+
+        return answer(request, make)

@@ -11,7 +11,13 @@ class ProductsConfig(AppConfig):
     verbose_name = _("Catalogue")
 
     def ready(self) -> None:
-        """Register the jobs."""
-        from products import tasks
+        """Register the jobs; learn of changes, and keep triggers that note them."""
+        from django.db.models.signals import post_migrate
 
+        from products import tasks, triggers
+        from products.freshness import feed
+        from shop.ready import keep_answers
+
+        post_migrate.connect(triggers.install, sender=self, dispatch_uid="products.triggers")
+        keep_answers(feed.knowledge)
         assert tasks

@@ -1,8 +1,8 @@
 """Reading the catalogue: one product, a page of products.
 
 Reads build their JSON from `.values_list()` rows; a model instance and a
-serializer cost several times the query. One product is cache-first; see
-products.freshness for what may be shown how long.
+serializer cost several times the query. What is kept of them carries tags
+(`tags_of_list`, `tags_of_product`); products.freshness learns what changes.
 """
 
 import functools
@@ -12,17 +12,21 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
+import orjson
 from django.conf import settings
-from django.core.cache import cache
 from django.db import connection
 from django.http import Http404
 
-from products import freshness, images
+from products import images, listing
 from products.ai.seo import json_ld
+from products.fragments import read_fragments, read_shared
+from products.freshness import feed
+from products.listing import Filter
 from products.models import Category, Product
+from shop.cache import Store, Tag
 from shop.money import on_the_wire
 from shop.prepared import Prepared
-from shop.rest import Order, Rows, Slice, Source, dump_json, local
+from shop.rest import Order, Slice, Source, Total, count_rows, dump_json, local
 
 # The columns of a product as the API shows it, in the order of `_as_json`.
 _COLUMNS = (
@@ -51,7 +55,6 @@ _MORE_COLUMNS = (
     "seo__written_by",
     "seo__accepted_by",
 )
-_POSITION = {name: index for index, name in enumerate(_COLUMNS)}
 
 ORDERS: dict[str, Order] = {
     "newest": Order("pk", descending=True),
@@ -65,30 +68,49 @@ ORDERS: dict[str, Order] = {
 
 Row = tuple[Any, ...]
 
-_PREPARED_LISTS = 1000
-_lists: dict[tuple[str, ...], Prepared] = {}
 
+def list_source(chosen: Filter, members: Collection[Tag]) -> Source:
+    """Return how the list of what `chosen` leaves is read; `members` are the tags of who is in it.
 
-def list_source(key: str, *, of_stock: bool) -> Source:
-    """Return how a list of products is read; `key` names its filters with their values."""
+    Its rows are pairs: a product's key, and the product as lists show it.
+    """
+
+    @functools.cache
+    def count() -> Total:
+        return count_products(chosen, members)
 
     def fetch(wanted: Slice) -> list[Row]:
-        shape = (key, *wanted.shape)
-        prepared = _lists.get(shape)
-        if prepared is None:
-            if len(_lists) >= _PREPARED_LISTS:
-                _lists.clear()
-            prepared = _lists[shape] = Prepared(wanted.rows().values_list(*_COLUMNS))
-        return prepared.fetch(*wanted.last, limit=wanted.limit, offset=wanted.offset)
+        return listing.read_keys(chosen, wanted, gather=listing.is_gathered(chosen, wanted, count))
 
     return Source(
-        Product, ORDERS, fetch, value_of, lambda rows: count_products(rows, key, of_stock=of_stock)
+        Product,
+        ORDERS,
+        fetch,
+        listing.value_of_key,
+        lambda _rows: count(),
+        rows_of=lambda keys: read_products([key[0] for key in keys]),
     )
 
 
-def value_of(row: Row, column: str) -> Any:
-    """Read a column of a fetched row, for cursors."""
-    return row[_POSITION[column]]
+# What a list is tagged by when it is in this order.
+_ORDER_TAGS = {
+    "price": "price",
+    "-price": "price",
+    "name": "name",
+    "-name": "name",
+    "best_selling": "sold",
+}
+
+
+def tags_of_list(ordering: str, members: Collection[Tag], rows: Sequence[Row]) -> list[Tag]:
+    """Return the tags of a page: who is in the list, in which order, and what is shown."""
+    order = [_ORDER_TAGS[ordering]] if ordering in _ORDER_TAGS else []
+    return list({*members, *order, *(row[0] for row in rows)})
+
+
+def tags_of_product(pk: int) -> list[Tag]:
+    """Return the tags of one product's answer."""
+    return [("detail", pk)]
 
 
 def as_json(row: Row) -> dict[str, Any]:
@@ -116,13 +138,18 @@ def as_json(row: Row) -> dict[str, Any]:
     }
 
 
-def read_products(pks: Sequence[int]) -> list[dict[str, Any]]:
-    """Return these products as the API lists them, in this order. One query, none for none."""
-    if not pks:
-        return []
-    by_pk = {row[0]: as_json(row) for row in _several_products(len(pks)).fetch(*pks)}
+def read_products(pks: Sequence[int]) -> list[tuple[int, orjson.Fragment]]:
+    """Return these products with their keys, as the API lists them, in this order.
+
+    One query for those that are kept nowhere.
+    """
+    found = read_fragments(pks, _render) if pks else {}
     # One that was deleted in between is left out.
-    return [by_pk[pk] for pk in pks if pk in by_pk]
+    return [(pk, orjson.Fragment(found[pk])) for pk in pks if pk in found]
+
+
+def _render(pks: Collection[int]) -> dict[int, bytes]:
+    return {row[0]: dump_json(as_json(row)) for row in _several_products(len(pks)).fetch(*pks)}
 
 
 @functools.lru_cache(maxsize=128)
@@ -140,25 +167,14 @@ def _one_product() -> Prepared:
 
 
 def read_product(pk: int) -> bytes:
-    """Return one product as JSON bytes: from the cache, else from the database.
+    """Return one product as JSON bytes: from the shared cache, or from the database.
 
     A retired product can still be read, and says so: orders point at it.
 
     Raises:
         Http404: no such product.
     """
-    key = f"product:3:{pk}"
-    # Inside a transaction one sees what nobody else does yet.
-    usable = not connection.in_atomic_block
-    if usable:
-        cached = cache.get(key)
-        if cached is not None and freshness.is_fresh(pk, cached[0]):
-            return cached[1]  # type: ignore[no-any-return]
-    read_at = time.time()
-    body = dump_json(read_facts(pk))
-    if usable and freshness.is_fresh(pk, read_at):
-        cache.set(key, (read_at, body), timeout=1)
-    return body
+    return read_shared("detail", [pk], lambda _: {pk: dump_json(read_facts(pk))})[pk]
 
 
 def read_facts(pk: int) -> dict[str, Any]:
@@ -197,22 +213,29 @@ def _detail(row: Row, pictures: list[dict[str, Any]]) -> dict[str, Any]:
     return shown
 
 
-def count_products(rows: Rows, key: str, *, of_stock: bool) -> int:
-    """Count what `rows` builds, at most once in `freshness.MAX_AGE` seconds for each `key`.
+_COUNTS_BYTES = 4 * 1024 * 1024
+_counts: Store[str, Total] = Store(feed.knowledge.tags, _COUNTS_BYTES)
+# Seconds for which the number of very many products is believed: it is an estimate anyway.
+_ESTIMATE_AGE = 60
 
-    `key` names the filters, `of_stock` says whether stock is among them.
-    Counting a hundred thousand rows costs as much as ten pages of them.
+
+def count_products(chosen: Filter, members: Collection[Tag]) -> Total:
+    """Count what `chosen` leaves, once as long as none of the tags `members` changes.
+
+    Beyond `rest.COUNT_MAX` it is estimated, once a minute.
     """
-    key = f"products:count:1:{key}"
-    usable = not connection.in_atomic_block
-    if usable:
-        cached = cache.get(key)
-        if cached is not None and freshness.is_fresh_count(cached[0], of_stock=of_stock):
-            return int(cached[1])
-    read_at = time.time()
-    total = rows().count()
-    if usable:
-        cache.set(key, (read_at, total), timeout=1)
+    knowledge = feed.knowledge
+    if connection.in_atomic_block:
+        return count_rows(chosen)
+    estimate_key = f"{chosen.key}|{time.time() // _ESTIMATE_AGE}"
+    total = None
+    if knowledge.is_sure():
+        total = _counts.get(chosen.key) or _counts.get(estimate_key)
+    if total is None:
+        since = knowledge.tags.now
+        total = count_rows(chosen)
+        key, tags = (estimate_key, ()) if total.is_estimate else (chosen.key, members)
+        _counts.put(key, total, tags=tuple(tags), since=since, size=len(key))
     return total
 
 

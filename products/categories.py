@@ -17,8 +17,7 @@ from django.utils.text import slugify
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_noop
 
-from products import freshness
-from products.models import Category
+from products.models import Category, look_after_commit
 from shop.db import in_transaction
 from shop.errors import ShopError
 from shop.ids import uuid7
@@ -98,7 +97,7 @@ def _wait_for_the_tree() -> None:
         .values_list("pk", flat=True)[:1]
     )
     # Products show their category's names.
-    freshness.forget_all_after_commit()
+    look_after_commit()
 
 
 def _free_slug(name_en: str, parent: Category | None) -> str:

@@ -5,7 +5,6 @@ from decimal import Decimal
 from functools import lru_cache
 from typing import Any
 
-from django.db.models import QuerySet
 from django.http import QueryDict
 from django.utils.translation import gettext_lazy as _
 from rest_framework import serializers
@@ -13,10 +12,11 @@ from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 
 from products.catalogue import ORDERS
-from products.models import Category, Product
+from products.listing import Filter, read_branch
+from shop.cache import Tag
 from shop.fields import Text
 from shop.money import parse, text_pattern
-from shop.rest import CONTRADICTION, NO_SUCH_THING, ListQuery, Rows, StrictSerializer, read_query
+from shop.rest import CONTRADICTION, NO_SUCH_THING, ListQuery, StrictSerializer, read_query
 
 
 class AmountParameter(serializers.Field):  # type: ignore[type-arg]
@@ -94,32 +94,35 @@ def _read(query_string: str, carrier: Any) -> dict[str, Any]:
     return read_query(carrier(query_string), ProductQuery)
 
 
-def filter_products(query: dict[str, Any]) -> tuple[Rows, str]:
+def tags_of_filters(query: dict[str, Any]) -> set[Tag]:
+    """Return the tags of what decides which products the filters let through."""
+    tags: set[Tag] = {"members"}
+    if query.get("category"):
+        tags |= {"category", "tree"}
+    if query.get("min_price") is not None or query.get("max_price") is not None:
+        tags.add("price")
+    if query.get("in_stock"):
+        tags.add("in_stock")
+    return tags
+
+
+def filter_products(query: dict[str, Any]) -> tuple[Filter, str]:
     """Return what builds the queryset that `query` asks for, and a key that names the filters.
 
     Raises:
         ValidationError: there is no such category.
     """
-    slug, low, high = query.get("category"), query.get("min_price"), query.get("max_price")
-    in_stock = query.get("in_stock")
-    path = None
-    if slug:
-        path = Category.objects.filter(slug=slug).values_list("path", flat=True).first()
-        if path is None:
+    branch: tuple[int, ...] = ()
+    if slug := query.get("category"):
+        branch = read_branch(slug)
+        if not branch:
             raise ValidationError({"category": [_("There is no such category.")]}, NO_SUCH_THING)
-
-    def build() -> QuerySet[Product]:
-        rows = Product.objects.on_sale()
-        if path:
-            rows = rows.filter(category__in=Category.objects.within(path).values("pk").order_by())
-        if low is not None:
-            rows = rows.filter(price__gte=low)
-        if high is not None:
-            rows = rows.filter(price__lte=high)
-        if in_stock == "true":
-            rows = rows.filter(stock_quantity__gt=0)
-        elif in_stock == "false":
-            rows = rows.filter(stock_quantity=0)
-        return rows
-
-    return build, f"{path or ''}|{low}|{high}|{in_stock or ''}"
+    in_stock = query.get("in_stock")
+    chosen = Filter(
+        slug or "",
+        branch,
+        query.get("min_price"),
+        query.get("max_price"),
+        in_stock == "true" if in_stock else None,
+    )
+    return chosen, chosen.key

@@ -1,81 +1,255 @@
-"""When a cached product may still be shown.
+"""How a process learns what has changed in the catalogue.
 
-What is cached is at most `MAX_AGE` seconds old, counted from before it was
-read from the database, so that no process shows anything older than that. In
-the process that writes, the next read after the commit goes to the database.
+Triggers in the database (products.triggers) write a row for each change, in its
+transaction: what changed of which product, whoever wrote it and however. A process
+that shows what it has kept asks for new rows four times a second, after each of its
+own writes, and after each reading that it means to keep. So it shows its own writes at
+once, everybody's within a second, and never less than it has shown before. When it
+can't ask, it shows nothing that is kept.
 
-The moments of writing are kept per process. A value in the cache carries the
-moment before it was read; one that was read before the last write is not
-believed, however late a slow reader put it there.
+Ids are given out before the commit, so "greater than the last one seen" would miss
+what commits late. On PostgreSQL a change therefore carries its transaction's id: when
+the oldest transaction that runs is `horizon`, all changes below it are known, and those
+from it on are asked for again. On SQLite transactions that write come one after the
+other, and the row's id does.
 """
 
+import logging
 import threading
 import time
-from collections import OrderedDict
 from collections.abc import Iterable
+from datetime import timedelta
+from typing import Any
 
-from django.db import transaction
+from django.db import Error, close_old_connections, connection, transaction
+from django.utils import timezone
 
+from products.models import Change, ProductChange
+from shop.cache import Knowledge, Tag
+
+logger = logging.getLogger(__name__)
+
+# Seconds: how old what is shown may be; how often changes are asked for; for how long
+# after somebody last wanted to know; how long one look waits for another.
 MAX_AGE = 0.9
-_REMEMBERED = 50_000
+_EVERY = 0.25
+_REST_AFTER = 10.0
+_PATIENCE = 2.0
+# Changes are kept for an hour. A process that has not asked for half of that begins anew.
+KEPT_FOR = 3600.0
+_LONGEST_GAP = KEPT_FOR / 2
+# At once. More mean that all has changed.
+_MOST_ROWS = 5000
+# Products whose last change is remembered.
+_POSITIONS = 100_000
 
-_lock = threading.Lock()
-_written: OrderedDict[int, float] = OrderedDict()
-_all_written = 0.0
-_any_written = 0.0
-_stock_written = 0.0
-
-
-def forget_after_commit(ids: Iterable[int], *, stock_only: bool = False) -> None:
-    """Have these products read anew once the transaction is committed.
-
-    Every count is too, or with `stock_only` those that depend on stock: a
-    sale must not have the whole catalogue counted again.
-    """
-    known = list(ids)
-    transaction.on_commit(lambda: _forget(known, stock_only))
-
-
-def forget_all_after_commit() -> None:
-    """Have everything read anew once the transaction is committed."""
-    transaction.on_commit(_forget_all)
-
-
-def _forget(ids: list[int], stock_only: bool) -> None:
-    global _any_written, _stock_written
-    now = time.time()
-    _stock_written = now
-    if not stock_only:
-        _any_written = now
-    with _lock:
-        for pk in ids:
-            _written.pop(pk, None)
-            _written[pk] = now
-        overflow = len(_written) > _REMEMBERED
-        while len(_written) > _REMEMBERED:
-            _written.popitem(last=False)
-    if overflow:
-        _forget_all()
+_POSTGRESQL = (
+    "SELECT now.horizon, c.id, c.position, c.product_id, c.changed FROM"
+    " (SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS horizon) AS now"
+    " LEFT JOIN products_productchange c ON c.position >= %s LIMIT %s"
+)
+_SQLITE = (
+    "SELECT now.horizon, c.id, c.id, c.product_id, c.changed FROM"
+    " (SELECT COALESCE(MAX(seq), 0) + 1 AS horizon FROM sqlite_sequence"
+    "  WHERE name = 'products_productchange') AS now"
+    " LEFT JOIN products_productchange c ON c.id >= %s LIMIT %s"
+)
 
 
-def _forget_all() -> None:
-    global _all_written
-    _all_written = time.time()
+class Feed:
+    """The changes of the catalogue, as far as this process has read them."""
+
+    def __init__(self) -> None:
+        """Know nothing yet."""
+        self.knowledge = Knowledge(self.catch_up, self.follow, lambda: tell_all())
+        self._lock = threading.Lock()
+        self._starting = threading.Lock()
+        self._begun = 0
+        self._thread: threading.Thread | None = None
+        self._stop = threading.Event()
+        self.forget()
+
+    def forget(self) -> None:
+        """Know nothing any more, and show nothing."""
+        # All changes below it are known, and of those from it on these rows.
+        self.horizon: int | None = None
+        self._ahead: set[int] = set()
+        self._asked_at = 0.0
+        # Of what was read below the floor nothing is known.
+        self._floor = 0
+        self._positions: dict[int, int] = {}
+        self._sold = False
+        self.knowledge.tags.sure_until = 0.0
+        self.knowledge.tags.everything_changed()
+
+    # --- Reading ------------------------------------------------------------
+
+    def catch_up(self) -> bool:
+        """Learn of all that is committed by now; returns whether it could. One query, or none.
+
+        Where many want it at once, one that begins after they asked does for all.
+        """
+        if connection.in_atomic_block:
+            # It would be told of what is not committed.
+            return False
+        asked = self._begun
+        if not self._lock.acquire(timeout=_PATIENCE):
+            self.knowledge.tags.sure_until = 0.0
+            return False
+        try:
+            if self._begun > asked and time.monotonic() < self.knowledge.tags.sure_until:
+                return True
+            self._begun += 1
+            return self._look()
+        finally:
+            self._lock.release()
+
+    def _look(self, *, sold: bool = False) -> bool:
+        now = time.monotonic()
+        try:
+            rows = self._read()
+        except Error:
+            self.knowledge.tags.sure_until = 0.0
+            logger.warning("can't read what has changed just now", exc_info=True)
+            return False
+        horizon = rows[0][0]
+        if self.horizon is None or now - self._asked_at > _LONGEST_GAP:
+            self._begin(horizon)
+        else:
+            self._learn(horizon, [row[1:] for row in rows if row[1] is not None])
+        if sold and self._sold:
+            self._sold = False
+            self.knowledge.tags.changed(["sold"])
+        self._asked_at = now
+        self.knowledge.tags.sure_until = now + MAX_AGE
+        return True
+
+    def _read(self) -> list[tuple[Any, ...]]:
+        sql = _POSTGRESQL if connection.vendor == "postgresql" else _SQLITE
+        since = 2**62 if self.horizon is None else self.horizon
+        with connection.cursor() as cursor:
+            cursor.execute(sql, [since, _MOST_ROWS + 1])
+            rows: list[tuple[Any, ...]] = cursor.fetchall()
+        return rows
+
+    def _begin(self, horizon: int) -> None:
+        self._positions.clear()
+        self._ahead.clear()
+        self.horizon = self._floor = horizon
+        self.knowledge.tags.everything_changed()
+
+    def _learn(self, horizon: int, rows: list[tuple[int, int, int | None, int]]) -> None:
+        if len(rows) > _MOST_ROWS:
+            self._begin(horizon)
+            return
+        tags: set[Tag] = set()
+        for pk, position, product_id, changed in rows:
+            if pk in self._ahead:
+                continue
+            if position >= horizon:
+                self._ahead.add(pk)
+            if product_id is not None:
+                tags.update(_tags_of(product_id, changed))
+                self._positions.pop(product_id, None)
+                self._positions[product_id] = position
+            elif changed & Change.SHOWN:
+                self._floor = max(self._floor, position + 1)
+                self.knowledge.tags.everything_changed()
+            tags.update(name for bit, name in _LISTS if changed & bit)
+            self._sold = self._sold or bool(changed & Change.SOLD)
+        if horizon > (self.horizon or 0):
+            self.horizon = horizon
+            if self._ahead:
+                self._ahead = {pk for pk, position, *_ in rows if position >= horizon}
+        while len(self._positions) > _POSITIONS:
+            oldest = next(iter(self._positions))
+            self._floor = max(self._floor, self._positions.pop(oldest) + 1)
+        self.knowledge.tags.changed(tags)
+
+    def believes(self, product_id: int, position: int) -> bool:
+        """Whether what was read of a product when `horizon` was `position` is still true."""
+        return position >= self._floor and position > self._positions.get(product_id, -1)
+
+    # --- Following ------------------------------------------------------------
+
+    def follow(self) -> None:
+        """Keep asking, in a thread, until nobody has wanted to know for a while."""
+        if self._thread is not None and self._thread.is_alive():
+            return
+        with self._starting:
+            if self._thread is None or not self._thread.is_alive():
+                self._stop.clear()
+                self._thread = threading.Thread(
+                    target=self._follow, name="catalogue-changes", daemon=True
+                )
+                self._thread.start()
+
+    def stop(self) -> None:
+        """End the thread."""
+        thread = self._thread
+        if thread is not None:
+            self._stop.set()
+            thread.join()
+            self._thread = None
+
+    def _follow(self) -> None:
+        try:
+            while not self._stop.wait(_EVERY):
+                if time.monotonic() - self.knowledge.asked > _REST_AFTER:
+                    return
+                close_old_connections()
+                with self._lock:
+                    self._begun += 1
+                    # What sells best is settled here: by each sale, all searches
+                    # and many lists would be made anew.
+                    self._look(sold=True)
+        finally:
+            connection.close()
 
 
-def is_fresh(pk: int, read_at: float) -> bool:
-    """Whether a value read from the database at `read_at` (Unix seconds) may be shown now."""
-    now = time.time()
-    return (
-        # A clock that was set back must not keep old values for good.
-        -1 < now - read_at < MAX_AGE and read_at > _all_written and read_at > _written.get(pk, 0.0)
-    )
+# What lists are tagged by.
+_LISTS: tuple[tuple[Change, str], ...] = (
+    (Change.MEMBERS, "members"),
+    (Change.PRICE, "price"),
+    (Change.NAME, "name"),
+    (Change.CATEGORY, "category"),
+    (Change.IN_STOCK, "in_stock"),
+    (Change.TREE, "tree"),
+)
 
 
-def is_fresh_count(read_at: float, *, of_stock: bool) -> bool:
-    """Whether a count made at `read_at` (Unix seconds) may be shown now.
+def _tags_of(product_id: int, changed: int) -> Iterable[Tag]:
+    if changed & Change.SHOWN:
+        yield product_id
+    if changed & (Change.SHOWN | Change.DETAIL):
+        yield ("detail", product_id)
 
-    `of_stock` says whether it depends on what is in stock.
-    """
-    written = max(_all_written, _any_written, _stock_written if of_stock else 0.0)
-    return -1 < time.time() - read_at < MAX_AGE and read_at > written
+
+feed = Feed()
+
+
+def look() -> None:
+    """Learn of what this process has just committed, if it shows anything that it keeps."""
+    if feed.horizon is not None:
+        feed.catch_up()
+
+
+def tell_all() -> None:
+    """Have every process forget what it keeps, within a second; for staff who doubt it."""
+    position = "pg_current_xact_id()::text::bigint" if connection.vendor == "postgresql" else "0"
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO products_productchange (product_id, position, changed, at)"  # noqa: S608
+            f" VALUES (NULL, {position}, %s, %s)",
+            [
+                int(Change.SHOWN),
+                connection.ops.adapt_datetimefield_value(timezone.now()),
+            ],
+        )
+    transaction.on_commit(look)
+
+
+def prune() -> int:
+    """Delete changes that every process knows by now, or has given up on; returns how many."""
+    old = timezone.now() - timedelta(seconds=KEPT_FOR)
+    return ProductChange.objects.filter(at__lt=old).delete()[0]

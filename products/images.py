@@ -21,8 +21,7 @@ from django.db.models import Max
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_noop
 
-from products import freshness
-from products.models import Product, ProductImage
+from products.models import Product, ProductImage, look_after_commit
 from shop.accounts.models import User
 from shop.errors import BadRequest, ShopError
 from shop.ids import uuid7
@@ -227,7 +226,7 @@ def make_renditions(image_id: UUID) -> str:
         changed = ProductImage.objects.filter(pk=image_id).update(
             renditions=made, placeholder=placeholder, state=ProductImage.State.READY
         )
-        freshness.forget_after_commit([image.product_id])
+        look_after_commit()
     if not changed:
         # Removed meanwhile, and with it the files that were there then.
         for rendition in made:

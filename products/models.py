@@ -1,5 +1,6 @@
 """Categories, products and the stock ledger."""
 
+import enum
 from collections.abc import Iterable, Sequence
 from pathlib import PurePosixPath
 from typing import Any, NoReturn
@@ -15,6 +16,16 @@ from shop.ids import uuid7
 from shop.money import MoneyField
 
 
+def look_after_commit() -> None:
+    """Have this process learn, once the transaction is committed, of what was written.
+
+    Whoever writes what the catalogue shows calls it, after the writing.
+    """
+    from products import freshness
+
+    transaction.on_commit(freshness.look)
+
+
 class CategoryQuerySet(models.QuerySet["Category"]):
     """Verbs on categories. Names that are written past `save` are indexed as well."""
 
@@ -26,6 +37,7 @@ class CategoryQuerySet(models.QuerySet["Category"]):
         with transaction.atomic():
             created = super().bulk_create(objs, *args, **kwargs)
             SearchWord.objects.learn(f"{row.name_en} {row.name_ko}" for row in objs)
+        look_after_commit()
         return created
 
     def bulk_update(self, objs: Any, fields: Any, batch_size: int | None = None) -> int:
@@ -44,7 +56,9 @@ class CategoryQuerySet(models.QuerySet["Category"]):
         """Update rows, and what they and their products are searched by."""
         names, moved = {"name_en", "name_ko"} & values.keys(), "path" in values
         if not names and not moved:
-            return super().update(**values)
+            updated = super().update(**values)
+            look_after_commit()
+            return updated
         with transaction.atomic(savepoint=False):
             # Before it: afterwards the filter may find others.
             own = self.order_by().values("pk")
@@ -59,6 +73,7 @@ class CategoryQuerySet(models.QuerySet["Category"]):
                 Category.objects.bulk_update(rows, sorted(names), batch_size=200)
             # Each product's row says which categories it lies in (ProductSearch).
             ProductSearch.objects.index(products)
+        look_after_commit()
         return updated
 
     def within(self, path: str) -> "CategoryQuerySet":
@@ -110,6 +125,7 @@ class Category(models.Model):
         with transaction.atomic():
             super().save(*args, **kwargs)
             SearchWord.objects.learn([f"{self.name_en} {self.name_ko}"])
+        look_after_commit()
 
     def set_search_text(self) -> None:
         """Make the text it is searched by follow its names."""
@@ -121,56 +137,45 @@ class Category(models.Model):
         return self.path.count("/") - 2
 
 
+# The fields of a product that products.stock alone writes.
+BOOKED = frozenset({"stock_quantity", "sold_quantity"})
 # The fields of a product that it is found by.
 SEARCHED = frozenset({"name", "brand", "sku", "category", "category_id"})
 
 
 class ProductQuerySet(models.QuerySet["Product"]):
-    """Verbs on products. Writes that bypass `save` tell the cache and the index as well."""
+    """Verbs on products. Writes that bypass `save` are told, and indexed, as well."""
 
     def on_sale(self) -> "ProductQuerySet":
         """Products that have not been retired."""
         return self.filter(retired_at__isnull=True)
 
     def update(self, **values: Any) -> int:
-        """Update rows, and have every cached product read anew after the commit."""
-        from products import freshness
-
-        freshness.forget_all_after_commit()
+        """Update rows, and have them read anew after the commit."""
         if SEARCHED.isdisjoint(values):
-            return super().update(**values)
-        with transaction.atomic():
-            # Before it: afterwards the filter may find others.
-            pks = list(self.order_by().values_list("pk", flat=True))
             updated = super().update(**values)
-            ProductSearch.objects.index(pks)
+        else:
+            with transaction.atomic():
+                # Before it: afterwards the filter may find others.
+                pks = list(self.order_by().values_list("pk", flat=True))
+                updated = super().update(**values)
+                ProductSearch.objects.index(pks)
+        look_after_commit()
         return updated
 
-    def bulk_update(self, objs: Any, fields: Any, batch_size: int | None = None) -> int:
-        """Update rows in bulk, and have them read anew after the commit."""
-        from products import freshness
-
-        objs = list(objs)
-        freshness.forget_after_commit(product.pk for product in objs)
-        # Its UPDATEs go through update() above.
-        return super().bulk_update(objs, fields, batch_size)
-
     def bulk_create(self, objs: Any, *args: Any, **kwargs: Any) -> list["Product"]:
-        """Insert (or upsert) rows, and have lists counted anew after the commit."""
-        from products import freshness
-
-        freshness.forget_all_after_commit()
+        """Insert (or upsert) rows, and have lists read anew after the commit."""
         with transaction.atomic():
             created = super().bulk_create(objs, *args, **kwargs)
             ProductSearch.objects.index([product.pk for product in created])
+        look_after_commit()
         return created
 
     def delete(self) -> tuple[int, dict[str, int]]:
         """Delete rows that nothing points at."""
-        from products import freshness
-
-        freshness.forget_all_after_commit()
-        return super().delete()
+        deleted = super().delete()
+        look_after_commit()
+        return deleted
 
 
 class Product(models.Model):
@@ -221,28 +226,28 @@ class Product(models.Model):
             ),
         ]
         indexes = [
-            models.Index(
-                fields=["id"], condition=models.Q(retired_at__isnull=True), name="product_live"
+            # What lists are ordered by, and behind the key what they are filtered by, so
+            # that a list is cut out of an index alone. Not the stock: every sale changes it.
+            *(
+                models.Index(
+                    fields=list(fields),
+                    condition=models.Q(retired_at__isnull=True),
+                    name=f"product_by_{name}",
+                )
+                for name, fields in {
+                    "key": ("id", "category", "price"),
+                    "price": ("price", "id", "category"),
+                    "name": ("name", "id", "category", "price"),
+                    "sold": ("sold_quantity", "id", "category", "price"),
+                    "category": ("category", "id", "price", "sold_quantity"),
+                }.items()
             ),
+            # Few, and none of them is being sold. SQLite, which knows no figures,
+            # takes it for the sake of the column that it begins with.
             models.Index(
-                fields=["price", "id"],
-                condition=models.Q(retired_at__isnull=True),
-                name="product_live_price",
-            ),
-            models.Index(
-                fields=["name", "id"],
-                condition=models.Q(retired_at__isnull=True),
-                name="product_live_name",
-            ),
-            models.Index(
-                fields=["sold_quantity", "id"],
-                condition=models.Q(retired_at__isnull=True),
-                name="product_live_sold",
-            ),
-            models.Index(
-                fields=["category", "id"],
-                condition=models.Q(retired_at__isnull=True),
-                name="product_live_category",
+                fields=["stock_quantity", "id", "category", "price", "sold_quantity", "name"],
+                condition=models.Q(retired_at__isnull=True, stock_quantity=0),
+                name="product_sold_out",
             ),
         ]
 
@@ -250,15 +255,27 @@ class Product(models.Model):
         return self.name
 
     def save(self, *args: Any, **kwargs: Any) -> None:
-        """Save, and have the product read anew after the commit."""
-        from products import freshness
+        """Save, and have the product read anew after the commit.
 
+        Of a row that exists never what only products.stock may write: whoever has
+        read it a moment ago would bring back what has been sold since.
+        """
+        if not self._state.adding and not kwargs.get("force_insert"):
+            named = kwargs.get("update_fields")
+            if named is None:
+                unread = self.get_deferred_fields()
+                named = {
+                    field.name
+                    for field in self._meta.local_concrete_fields
+                    if field.attname not in unread and not field.primary_key
+                }
+            kwargs["update_fields"] = set(named) - BOOKED
         fields = kwargs.get("update_fields")
         with transaction.atomic():
             super().save(*args, **kwargs)
             if fields is None or not SEARCHED.isdisjoint(fields):
                 ProductSearch.objects.index([self.pk])
-        freshness.forget_after_commit([self.pk])
+        look_after_commit()
 
     def categorise(self, category: Category | None, confidence: float | None = None) -> None:
         """Put it into a category; `confidence` is given where no person chose it. Not saved."""
@@ -451,6 +468,46 @@ class PastSearch(models.Model):
         return self.text
 
 
+class Change(enum.IntFlag):
+    """What a change touches. `SHOWN`: the product wherever it is shown; the rest: which lists."""
+
+    SHOWN = 1
+    # Products that are on sale: added, retired, deleted.
+    MEMBERS = 2
+    PRICE = 4
+    # What it is called and found by.
+    NAME = 8
+    CATEGORY = 16
+    # Whether there is any left.
+    IN_STOCK = 32
+    SOLD = 64
+    # What is shown of a product alone: pictures, texts for search engines.
+    DETAIL = 128
+    # Categories, their names and where they hang.
+    TREE = 256
+
+
+class ProductChange(models.Model):
+    """A change of the catalogue, noted by a trigger for processes that keep what they read.
+
+    See products.freshness. Pruned after an hour.
+    """
+
+    # None: not of one product. No foreign key, the product may be gone.
+    product_id = models.BigIntegerField(null=True)
+    # The transaction's id on PostgreSQL; on SQLite the row's id says as much.
+    position = models.BigIntegerField(default=0)
+    # Flags of Change.
+    changed = models.IntegerField()
+    at = models.DateTimeField()
+
+    class Meta:
+        indexes = [models.Index(fields=["position"], name="productchange_position")]
+
+    def __str__(self) -> str:
+        return f"{self.product_id or 'all'}: {Change(self.changed).name}"
+
+
 class Reason(models.TextChoices):
     """Why stock changed."""
 
@@ -577,18 +634,14 @@ class ProductImage(models.Model):
 
     def save(self, *args: Any, **kwargs: Any) -> None:
         """Save, and have the product read anew after the commit."""
-        from products import freshness
-
         super().save(*args, **kwargs)
-        freshness.forget_after_commit([self.product_id])
+        look_after_commit()
 
     def delete(self, *args: Any, **kwargs: Any) -> tuple[int, dict[str, int]]:
         """Delete the row, and after the commit its files."""
-        from products import freshness
-
         names = [str(self.file.name), *(rendition["name"] for rendition in self.renditions)]
         deleted = super().delete(*args, **kwargs)
-        freshness.forget_after_commit([self.product_id])
+        look_after_commit()
 
         def remove() -> None:
             for name in names:
@@ -635,17 +688,14 @@ class ProductSeo(models.Model):
 
     def save(self, *args: Any, **kwargs: Any) -> None:
         """Save, and have the product read anew after the commit."""
-        from products import freshness
-
         super().save(*args, **kwargs)
-        freshness.forget_after_commit([self.product_id])
+        look_after_commit()
 
     def delete(self, *args: Any, **kwargs: Any) -> tuple[int, dict[str, int]]:
         """Delete, and have the product read anew after the commit."""
-        from products import freshness
-
-        freshness.forget_after_commit([self.product_id])
-        return super().delete(*args, **kwargs)
+        deleted = super().delete(*args, **kwargs)
+        look_after_commit()
+        return deleted
 
 
 class Suggestion(models.Model):

@@ -19,7 +19,7 @@ estimate. `docs/search.md` has the whole of it.
 
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from functools import cached_property, lru_cache
@@ -32,10 +32,13 @@ from django.db.models import Exists, OuterRef, Q, QuerySet
 from products import hangul, past_searches, vocabulary
 from products.models import HEAD, Category, Product, squeezed
 from products.patterns import FTS, glob, trigrams
+from shop.cache import Tag
 from shop.money import from_minor
 from shop.prepared import Prepared
 from shop.rest import Rows
 
+# What decides what is found, in which order, and the facets.
+TAGS: tuple[Tag, ...] = ("members", "name", "category", "tree", "sold", "price")
 SUGGESTIONS = 8
 # Hits that are all read and ranked; best sellers looked through where there are
 # more; and hits that begin like the query, looked for besides.
@@ -313,7 +316,7 @@ class _Found:
             self.total, self.sample = len(self.hits), self.hits
 
 
-def search(text: str, rows: Rows, *, page: int, per_page: int, key: str = "") -> Hits:
+def search(text: str, rows: Rows, *, page: int, per_page: int, key: Hashable = None) -> Hits:
     """Return one page of what `text` finds among what `rows` builds; `key` names its filters.
 
     Two to six queries where the text finds something as it was typed; the
@@ -337,7 +340,7 @@ def suggest(text: str) -> list[str]:
     return _suggest(found) if found else []
 
 
-def _find(text: str, rows: Rows, key: str) -> _Found | None:
+def _find(text: str, rows: Rows, key: Hashable) -> _Found | None:
     """Find by each way to read `text` until one finds something; None for a text without a word."""
     query = _read(hangul.decompose(text))
     if not query.words:
@@ -373,7 +376,7 @@ def _mend(folded: str, query: _Query) -> _Query | None:
     return _Query(tuple(mended))
 
 
-def _look(query: _Query, rows: Rows, key: str) -> _Found:
+def _look(query: _Query, rows: Rows, key: Hashable) -> _Found:
     """Find what a query matches. One to five queries."""
     named = _categories(query)
     query = _with_categories(query, named)
@@ -436,12 +439,12 @@ class _Shelf:
     params: tuple[Any, ...]
 
     @classmethod
-    def of(cls, rows: Rows, key: str) -> "_Shelf":
+    def of(cls, rows: Rows, key: Hashable) -> "_Shelf":
         """Compile `rows`; `key`, if there is one, names them, and then it is done once."""
         known = _shelves.get(key)
         if known is None:
             known = cls(*rows().order_by().values_list(*_COLUMNS).query.sql_with_params())
-            if key:
+            if key is not None:
                 if len(_shelves) >= _SHELVES:
                     _shelves.clear()
                 _shelves[key] = known
@@ -449,7 +452,7 @@ class _Shelf:
 
 
 _SHELVES = 1000
-_shelves: dict[str, _Shelf] = {}
+_shelves: dict[Hashable, _Shelf] = {}
 
 
 def _fetch(query: _Query, condition: _Condition, shelf: _Shelf, limit: int) -> list[_Hit]:
@@ -519,12 +522,12 @@ def _run(sql: str, params: Sequence[Any]) -> list[_Hit]:
         return [_Hit(*row) for row in cursor.fetchall()]
 
 
-_sizes: dict[str, tuple[float, int]] = {}
+_sizes: dict[Hashable, tuple[float, int]] = {}
 
 
-def _size(rows: Rows, key: str) -> int:
+def _size(rows: Rows, key: Hashable) -> int:
     """Return how many products `rows` builds, or did a minute ago: for estimates."""
-    if not key:
+    if key is None:
         return rows().order_by().count()
     known = _sizes.get(key)
     now = time.monotonic()

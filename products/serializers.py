@@ -284,6 +284,7 @@ class SearchOutput(serializers.Serializer[Any]):
     suggestions = serializers.ListField(child=serializers.CharField())
     facets = FacetsOutput()
     total = serializers.IntegerField(min_value=0)
+    total_is_estimate = serializers.BooleanField()
     page = serializers.IntegerField(min_value=1)
     per_page = serializers.IntegerField(min_value=1)
     pages = serializers.IntegerField(min_value=0)

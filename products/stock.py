@@ -19,8 +19,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_noop
 
-from products import freshness
-from products.models import Product, Reason, StockMovement
+from products.models import Product, Reason, StockMovement, look_after_commit
 from shop.accounts.models import User
 from shop.db import in_transaction
 from shop.errors import ShopError
@@ -123,7 +122,6 @@ def _change(
         raise InsufficientStock(_("There is not enough in stock."), items=short)
     if any(balance > MAX_STOCK for balance in after.values()):
         raise StockLimit(_("Stock can't grow beyond %d.") % MAX_STOCK)
-    freshness.forget_after_commit(ids, stock_only=True)
     _write([(pk, after[pk], -changes[pk] if sold else 0) for pk in ids])
     insert(
         [
@@ -139,6 +137,7 @@ def _change(
             for pk in ids
         ]
     )
+    look_after_commit()
     return locked
 
 
@@ -225,8 +224,6 @@ def receive_new(stock: Mapping[int, int], *, actor: User | None, note: str = "")
         .annotate(total=Sum("change"))
         .values("total")
     )
-    # Past ProductQuerySet.update, which would have everything read anew.
-    freshness.forget_after_commit(counted)
     new = Product.objects.filter(pk__in=counted, stock_quantity=0)
-    if super(type(new), new).update(stock_quantity=Subquery(booked)) < len(counted):
+    if new.update(stock_quantity=Subquery(booked)) < len(counted):
         raise Product.DoesNotExist

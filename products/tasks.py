@@ -2,7 +2,7 @@
 
 from uuid import UUID
 
-from products import images, past_searches, suggestions, vocabulary
+from products import freshness, images, past_searches, suggestions, vocabulary
 from products.ai import embedded
 from products.models import Product
 from shop.jobs.queue import job
@@ -28,6 +28,12 @@ def analyse(product_id: int) -> str:
     except Product.DoesNotExist:
         return "gone"
     return found["category"][0]["category"] if found["category"] else "no category found"
+
+
+@job("products.prune_changes")
+def prune_changes() -> str:
+    """Delete noted changes that every process has learnt of."""
+    return f"{freshness.prune()} deleted"
 
 
 @job("products.learn_categories", queue="long")

@@ -12,13 +12,14 @@ from django.contrib.auth.admin import GroupAdmin, UserAdmin
 from django.contrib.auth.models import Group
 from django.core.validators import URLValidator
 from django.db.models import Q, QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
+from django.utils.translation import gettext_lazy, ngettext
 
+from shop import bulk
 from shop.accounts.models import AccessToken, User
 from shop.bulk import few
 from shop.events.delivery import skip, try_again
@@ -29,7 +30,8 @@ from shop.jobs.queue import cancel, enqueue, run_again
 from shop.lists import DaysFilter, LatelyFilter, LongList
 from shop.outgoing import new_secret
 from shop.webhooks import sending
-from shop.webhooks.models import Attempt, Webhook
+from shop.webhooks.bulk import SEND_DAY_AGAIN
+from shop.webhooks.models import Attempt, AttemptQuerySet, Webhook
 
 admin.site.site_header = gettext_lazy("Shop")
 admin.site.site_title = gettext_lazy("Shop")
@@ -200,10 +202,10 @@ class SinkOffsetAdmin(ReadOnly):
     list_filter = [DeliveryFilter, ("sink", LatelyFilter)]
     search_fields = ["=subject"]
     list_display_links = None
-    actions = ["try_again", "skip"]
+    actions = ["try_again", "skip", "send_again"]
 
     def _decide(self, request: HttpRequest, queryset: QuerySet[SinkOffset], decide: Any) -> None:
-        done = sum(decide(pk) for pk in queryset.values_list("pk", flat=True))
+        done = sum(map(decide, few(self, request, queryset.values_list("pk", flat=True))))
         self.message_user(
             request, _("%d will go on.") % done, messages.SUCCESS if done else messages.WARNING
         )
@@ -217,6 +219,28 @@ class SinkOffsetAdmin(ReadOnly):
     def skip(self, request: HttpRequest, queryset: QuerySet[SinkOffset]) -> None:
         """Go on with the next event, for those that were given up."""
         self._decide(request, queryset, skip)
+
+    @admin.action(description=gettext_lazy("Send again"), permissions=["again"])
+    def send_again(self, request: HttpRequest, queryset: QuerySet[SinkOffset]) -> None:
+        """Send a webhook all events of the chosen subjects once more, also those it has had."""
+        chosen = few(self, request, queryset.values_list("sink", "subject"))
+        webhooks = {webhook.sink: webhook for webhook in Webhook.objects.all()}
+        found, off = 0, False
+        for sink, subject in chosen:
+            try:
+                if sink in webhooks:
+                    found += sending.order_again(webhooks[sink], subject=subject)
+            except sending.SwitchedOff:
+                off = True
+        if off:
+            text = _("Switch the webhook on, and then have the day sent again from there.")
+            self.message_user(request, text, messages.WARNING)
+        text = ngettext("%d event is on its way.", "%d events are on their way.", found) % found
+        self.message_user(request, text, messages.SUCCESS if found else messages.WARNING)
+
+    def has_again_permission(self, request: HttpRequest) -> bool:
+        """Whoever may change webhooks."""
+        return request.user.has_perm("shop.change_webhook")
 
     def has_decide_permission(self, request: HttpRequest) -> bool:
         """Whoever may change deliveries."""
@@ -256,7 +280,7 @@ class WebhookAdmin(LongList):
     list_filter = ["enabled"]
     search_fields = ["name"]
     readonly_fields = ["enabled", "failing_since", "switched_off_at", "reason", "created_by"]
-    actions = ["switch_on", "switch_off", "send_test"]
+    actions = ["switch_on", "switch_off", "send_test", "send_day_again"]
 
     def lookup_allowed(self, lookup: str, value: Any, request: Any = None) -> bool:
         """Not by a secret: `?secret__startswith=` would tell it letter by letter."""
@@ -284,13 +308,13 @@ class WebhookAdmin(LongList):
     @admin.action(description=gettext_lazy("Switch on"), permissions=["change"])
     def switch_on(self, request: HttpRequest, queryset: QuerySet[Webhook]) -> None:
         """Send what happens from now on."""
-        done = sum(map(sending.switch_on, queryset))
+        done = sum(map(sending.switch_on, few(self, request, queryset)))
         self.message_user(request, _("%d switched on.") % done, messages.SUCCESS)
 
     @admin.action(description=gettext_lazy("Switch off"), permissions=["change"])
     def switch_off(self, request: HttpRequest, queryset: QuerySet[Webhook]) -> None:
         """Send no more."""
-        for webhook in queryset:
+        for webhook in few(self, request, queryset):
             sending.switch_off_by_hand(webhook)
         self.message_user(request, _("Switched off."), messages.SUCCESS)
 
@@ -301,6 +325,31 @@ class WebhookAdmin(LongList):
             enqueue("shop.test_webhook", webhook_id=pk)
         self.message_user(request, _("On its way; the log of attempts tells."), messages.SUCCESS)
 
+    @admin.action(description=gettext_lazy("Send a day again"), permissions=["change"])
+    def send_day_again(
+        self, request: HttpRequest, queryset: QuerySet[Webhook]
+    ) -> HttpResponse | None:
+        """Ask which day, then send its events once more."""
+        return bulk.run(self, request, queryset, SEND_DAY_AGAIN)
+
+
+class TakenFilter(admin.SimpleListFilter):
+    """By whether the receiver took it."""
+
+    title = gettext_lazy("taken")
+    parameter_name = "taken"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        """The choices."""
+        return [("yes", gettext_lazy("Yes")), ("no", gettext_lazy("No"))]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Attempt]) -> QuerySet[Attempt]:
+        """Narrow the list."""
+        assert isinstance(queryset, AttemptQuerySet)
+        if self.value() == "yes":
+            return queryset.taken()
+        return queryset.not_taken() if self.value() == "no" else queryset
+
 
 @admin.register(Attempt)
 class AttemptAdmin(ReadOnly):
@@ -309,7 +358,7 @@ class AttemptAdmin(ReadOnly):
     list_display = [
         "time", "webhook", "type", "subject", "number", "status", "milliseconds", "error",
     ]  # fmt: skip
-    list_filter = [("type", LatelyFilter), ("time", DaysFilter)]
+    list_filter = ["webhook", TakenFilter, ("type", LatelyFilter), ("time", DaysFilter)]
     list_select_related = ["webhook"]
     search_fields = ["=subject"]
     sortable_by = ()

@@ -31,12 +31,16 @@ PERIODIC = {
     "monitoring.prune": 600,
     "products.learn_categories": 3600,
     "products.tidy_search": 6 * 3600,
+    "products.prune_changes": 900,
 }
 # Seconds that a worker that is told to stop has for the jobs it runs, below the
-# half minute after which it is killed.
-_PATIENCE = 15.0
+# half minute after which it is killed; and then for the event that it gives to a
+# slow receiver, which has shop.outgoing.SECONDS.
+_PATIENCE, _LAST_POST = 15.0, 11.0
 # Seconds that no wake is sent after the last one, and after a failure.
 _BETWEEN, _PAUSE = 0.05, 10.0
+# RabbitMQ has as long to confirm a wake as that is worth anything.
+_WAKE: dict[str, Any] = {"retry": False, "expires": 5, "confirm_timeout": 5.0}
 
 app.conf.beat_schedule = {
     # What expires is not found in heaps by a worker that was away.
@@ -104,7 +108,7 @@ class Waker:
             try:
                 while self._wanted:
                     queue = f"jobs.{self._wanted.pop()}"
-                    wake_hands.apply_async(queue=queue, retry=False, expires=5)
+                    wake_hands.apply_async(queue=queue, **_WAKE)
                 time.sleep(_BETWEEN)
             except Exception:
                 logger.warning("broker out of reach, workers find jobs by looking", exc_info=True)
@@ -168,9 +172,10 @@ class Shop(bootsteps.StartStopStep):
 
     def stop(self, parent: Any) -> None:
         """End what is under way, or give it back."""
+        self._sender.begin_to_stop()
         if self._hands:
             self._hands.stop(_PATIENCE)
-        self._sender.stop(5.0)
+        self._sender.stop(_LAST_POST)
 
 
 app.steps["worker"].add(Shop)

@@ -44,7 +44,12 @@ class Request(WebRequest):
         self._began = time.time()
         self._received = 0
         self._keep = settings.BODY_MAX_BYTES + 1
-        self._room: asyncio.Future[None] | None = None
+        # Over when the connection takes more; None while it does.
+        self.waits_for: asyncio.Future[None] | None = None
+
+    # As any object: Daphne's own, in Python, are asked a dozen times a request.
+    __hash__ = object.__hash__
+    __eq__ = object.__eq__
 
     # The body, while it arrives.
 
@@ -88,22 +93,17 @@ class Request(WebRequest):
                 self.pauseProducing()
         super().handle_reply(message)
 
-    async def room(self) -> None:
-        """Wait until the connection takes more."""
-        if self._room is not None:
-            await self._room
-
     def pauseProducing(self) -> None:
         """The connection's buffer is full."""
-        if self._room is None:
-            self._room = asyncio.get_event_loop().create_future()
+        if self.waits_for is None:
+            self.waits_for = asyncio.get_event_loop().create_future()
 
     def resumeProducing(self) -> None:
         """The buffer is empty, or there is no connection any more."""
-        if self._room is not None:
-            if not self._room.done():
-                self._room.set_result(None)
-            self._room = None
+        if self.waits_for is not None:
+            if not self.waits_for.done():
+                self.waits_for.set_result(None)
+            self.waits_for = None
 
     stopProducing = resumeProducing
 
@@ -134,6 +134,9 @@ class Factory(HTTPFactory):
         protocol = super().buildProtocol(addr)
         protocol.requestFactory = Request
         return protocol
+
+    def log(self, request: Any) -> None:
+        """Write nothing: Twisted would make a line for each request, and throw it away."""
 
 
 # Bytes that may wait for the client of a WebSocket, and that it may send at once.
@@ -173,7 +176,9 @@ class Server(daphne.server.Server):
         """Send one message; returns when there is room for the next."""
         await super().handle_reply(protocol, message)
         if isinstance(protocol, Request):
-            await protocol.room()
+            # Most have room at once; a coroutine to say so costs more than it tells.
+            if protocol.waits_for is not None:
+                await protocol.waits_for
         elif isinstance(protocol, WebSocketProtocol):
             _drop_if_slow(protocol)
 

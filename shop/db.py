@@ -1,12 +1,14 @@
-"""Transactions that are run again when the database, not the caller, was at fault; snapshots."""
+"""Transactions that are run again when the database was at fault; snapshots; one clock for all."""
 
 import random
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from typing import TypeVar
 
 from django.db import OperationalError, connection, transaction
+from django.utils import timezone
 
 T = TypeVar("T")
 
@@ -53,6 +55,21 @@ def in_transaction(work: Callable[[], T]) -> T:
         # Jitter keeps two rivals from meeting again and again.
         time.sleep(random.uniform(0, 0.01 * 2**attempt))  # noqa: S311
     raise AssertionError("unreachable: the last attempt returns or raises")
+
+
+def now() -> datetime:
+    """Return the time by the database's clock, which all hosts share; one short query.
+
+    For what one process writes and another compares with: leases and pauses. An SQLite
+    file lies on the host of all who use it, and their clock is its clock.
+    """
+    if connection.vendor != "postgresql":
+        return timezone.now()
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT clock_timestamp()")
+        (moment,) = cursor.fetchone()
+    assert isinstance(moment, datetime)
+    return moment
 
 
 @contextmanager

@@ -12,7 +12,10 @@ import ipaddress
 import secrets
 import socket
 import ssl
+import threading
+from concurrent.futures import Future
 from functools import lru_cache
+from typing import Any
 
 from django.conf import settings
 
@@ -107,15 +110,33 @@ async def address_for(scheme: str, host: str, port: int | None) -> str:
     if scheme not in ("http", "https") or not host:
         raise Refused("Not an http(s) address.")
     try:
-        found = await asyncio.get_running_loop().getaddrinfo(
-            host, port or 443, type=socket.SOCK_STREAM
-        )
+        found = await _look_up(host, port or 443)
     except (OSError, UnicodeError) as error:
         raise Refused(f"No such host: {error}") from None
     addresses = [str(address[0]) for *_rest, address in found]
     if not settings.PRIVATE_TARGETS and not all(map(_is_outside, addresses)):
         raise Refused("An address inside our own network.")
     return addresses[0]
+
+
+async def _look_up(host: str, port: int) -> list[tuple[Any, ...]]:
+    """Look a name up in a thread that nobody has to wait for.
+
+    The loop's own way to do it ends when the resolver does, however soon it was given
+    up: minutes, where name servers are silent.
+    """
+    found: Future[list[tuple[Any, ...]]] = Future()
+
+    def work() -> None:
+        try:
+            found.set_result(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
+        except Exception as error:
+            found.set_exception(error)
+
+    # Not cancelled with the one who waits: a thread can't be, and would set a result then.
+    found.set_running_or_notify_cancel()
+    threading.Thread(target=work, name="look up", daemon=True).start()
+    return await asyncio.wrap_future(found)
 
 
 # Unicast addresses of the world; what lies outside names our own network, or wraps an

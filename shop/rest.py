@@ -8,7 +8,7 @@ import base64
 import binascii
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from functools import lru_cache
@@ -26,10 +26,12 @@ from django.db.models import (
     Func,
     IntegerField,
     Model,
+    OrderBy,
     QuerySet,
     Subquery,
     Value,
 )
+from django.db.models.functions import Coalesce
 from django.http import HttpResponse
 from django.utils import timezone
 from django.utils.translation import get_language
@@ -46,6 +48,9 @@ PER_PAGE = 20
 PER_PAGE_MAX = 100
 # An offset costs what it skips. Whoever goes deeper uses a cursor.
 PAGE_MAX = 10_000
+# To count a million rows costs more than all else of a page: beyond this the
+# database estimates.
+COUNT_MAX = 10_000
 # Of a JSON body, far more than any call needs: a list of empty lists takes
 # twenty times its length in memory, and each thread may be reading one.
 JSON_MAX_BYTES = 1024 * 1024
@@ -287,11 +292,13 @@ class Order:
     }
 
     @property
-    def terms(self) -> list[str]:
-        """The arguments of `order_by`."""
-        sign = "-" if self.descending else ""
-        columns = [self.column] if self.column == "pk" else [self.column, "pk"]
-        return [sign + column for column in columns]
+    def columns(self) -> tuple[str, ...]:
+        """The columns whose values place a row."""
+        return ("pk",) if self.column == "pk" else (self.column, "pk")
+
+    def fields(self, model: type[Model]) -> list[Any]:
+        """Return the model's fields for these columns."""
+        return [_field_of(model, column) for column in self.columns]
 
 
 class _RowComparison(Func):
@@ -321,7 +328,7 @@ class _RowComparison(Func):
         return f"({left}) {self._operator} ({right})", tuple(params)
 
 
-def _encode_cursor(order_name: str, backwards: bool, values: Sequence[Any]) -> str:
+def encode_cursor(order_name: str, backwards: bool, values: Sequence[Any]) -> str:
     text = json.dumps(
         [
             order_name,
@@ -371,29 +378,102 @@ Rows = Callable[[], QuerySet[Any]]
 
 
 @dataclass(frozen=True)
-class Slice:
-    """Which rows of a list are wanted.
+class Total:
+    """How many rows a list has; beyond COUNT_MAX it is an estimate, never below what is known."""
 
-    `shape` is equal for slices whose SQL differs in values alone: those in
-    `last`, which are the query's last parameters as the database takes them,
-    and in `limit` and `offset`. `rows` builds the ordered queryset.
+    rows: int
+    is_estimate: bool = False
+
+    def knowing(self, start: int, shown: int, more: bool) -> "Total":
+        """Return it in the light of a page: `shown` rows from `start` on, then more or not."""
+        end = start + shown
+        if more:
+            return replace(self, rows=max(self.rows, end + 1))
+        if shown or not start:
+            return Total(end)
+        # Past the end; nobody counted where that is.
+        return replace(self, rows=min(self.rows, start))
+
+
+def count_rows(rows: Rows) -> Total:
+    """Count what `rows` builds as far as COUNT_MAX; one query, two beyond it."""
+    return total_of(rows().order_by()[: COUNT_MAX + 1].count(), rows)
+
+
+def total_of(counted: int, rows: Rows) -> Total:
+    """Return the total for a count that ended behind COUNT_MAX; one query if it got so far."""
+    if counted <= COUNT_MAX:
+        return Total(counted)
+    return Total(max(counted, connection.estimated_rows(rows())), True)  # type: ignore[attr-defined]
+
+
+@dataclass(frozen=True)
+class Slice:
+    """Which rows of a list are wanted: `limit` of `rows` in this order.
+
+    Those from `offset` on, or those behind the row that has the values `after`
+    in the columns of the order. `shape` is equal for slices whose SQL differs
+    in values alone: those in `last`, as the database takes them and in the
+    query's order, and `limit` and `offset`.
     """
 
     rows: Rows
-    shape: tuple[str, ...]
-    last: tuple[Any, ...]
+    order: Order
+    after: tuple[Any, ...]
     limit: int
     offset: int = 0
 
+    @property
+    def shape(self) -> tuple[Any, ...]:
+        """What the SQL depends on."""
+        return self.order, bool(self.after)
+
+    @property
+    def last(self) -> tuple[Any, ...]:
+        """The values of `after` as the database takes them."""
+        if not self.after:
+            return ()
+        fields = self.order.fields(self.rows().model)
+        return tuple(
+            field.get_db_prep_value(value, connection)
+            for field, value in zip(fields, self.after, strict=True)
+        )
+
+    def ordered(self, rows: QuerySet[Any], *, unindexed: bool = False) -> QuerySet[Any]:
+        """Return those of `rows` that lie behind `after`, in order, not yet cut.
+
+        With `unindexed` the database can't use an index for the order: for few
+        rows among many it would walk along it and look at all others.
+        """
+        columns = [hidden(name) if unindexed else F(name) for name in self.order.columns]
+        if self.after:
+            values = zip(self.after, self.order.fields(rows.model), strict=True)
+            rows = rows.filter(
+                _RowComparison(
+                    columns,
+                    [Value(value, output_field=field) for value, field in values],
+                    operator="<" if self.order.descending else ">",
+                )
+            )
+        return rows.order_by(*(OrderBy(c, descending=self.order.descending) for c in columns))
+
     def queryset(self) -> QuerySet[Any]:
         """Return the slice as a queryset."""
-        return self.rows()[self.offset : self.offset + self.limit]
+        return self.ordered(self.rows())[self.offset : self.offset + self.limit]
 
     def in_all(self) -> Subquery:
-        """Return how many rows there are in all, to be read with each row of the slice."""
-        # Of a constant, so that any index will do, the smallest.
-        count = Func(Value(1), function="COUNT", output_field=IntegerField())
-        return Subquery(self.rows().order_by().annotate(in_all=count).values("in_all"))
+        """Return how many rows there are, to COUNT_MAX and one more, to be read with each row."""
+        counted = self.rows().order_by().values(one=Value(1))[: COUNT_MAX + 1]
+        return Subquery(
+            counted,
+            output_field=IntegerField(),
+            template="(SELECT COUNT(*) FROM (%(subquery)s) AS counted)",
+        )
+
+
+def hidden(column: str, output_field: Any = None) -> Coalesce:
+    """Return a column as an expression that no index serves."""
+    return Coalesce(F(column), F(column), output_field=output_field)
 
 
 @dataclass(frozen=True)
@@ -401,26 +481,32 @@ class Source:
     """How the rows of one list are ordered, fetched and counted.
 
     `value_of(row, column)` reads a column of a fetched row, for cursors.
-    `fetch_counted` returns the rows with their number in all, from one query;
-    where there is none, they are counted beforehand.
+    `fetch_counted` returns the rows with their number in all as far as
+    `Slice.in_all` counts, from one query; where there is none, they are counted
+    beforehand. `rows_of` makes what is shown, in order, of what was fetched,
+    which may be keys alone.
     """
 
     model: type[Model]
     orders: Mapping[str, Order]
     fetch: Callable[[Slice], list[Any]]
     value_of: Callable[[Any, str], Any]
-    count: Callable[[Rows], int] = lambda rows: rows().count()
+    count: Callable[[Rows], Total] = count_rows
     fetch_counted: Callable[[Slice], tuple[list[Any], int]] | None = None
+    rows_of: Callable[[list[Any]], list[Any]] = lambda found: found
 
 
 def fetch_counted(wanted: Slice) -> tuple[list[Any], int]:
-    """Return a slice of instances, and how many rows there are in all."""
+    """Return a slice of instances, and how many rows there are as far as they are counted."""
     found = list(wanted.queryset().annotate(in_all=wanted.in_all()))
     return found, found[0].in_all if found else 0
 
 
 def _link(request: Request, **changes: Any) -> str:
-    params = {**request.query_params.dict(), **changes}
+    # In one order, whatever the request's: answers to both are one.
+    params = dict(sorted({**request.query_params.dict(), **changes}.items()))
+    if "cursor" in changes:
+        params.pop("page", None)
     # A path, not an absolute address: true behind any proxy, and the same for all.
     return f"{request.path}?{urlencode(params)}"
 
@@ -440,77 +526,76 @@ def paginate(request: Request, query: Mapping[str, Any], rows: Rows, source: Sou
     order = source.orders[name]
     page, per_page = query.get("page", 1), query["per_page"]
     start = (page - 1) * per_page
-    wanted = Slice(lambda: rows().order_by(*order.terms), (name,), (), per_page, start)
+    # One row more than is shown says whether there is a next page: a total may be an estimate.
+    wanted = Slice(rows, order, (), per_page + 1, start)
     if source.fetch_counted is not None:
-        found, total = source.fetch_counted(wanted)
-        if not found and page > 1:
-            # Past the end there is no row to carry the number.
-            total = source.count(rows)
+        found, counted = source.fetch_counted(wanted)
+        # Past the end there is no row to carry the number.
+        total = source.count(rows) if not found and page > 1 else total_of(counted, rows)
     else:
         total = source.count(rows)
-        found = source.fetch(wanted) if start < total else []
-    return Window(found, numbered(request, total, page, per_page))
+        found = source.fetch(wanted) if total.is_estimate or start < total.rows else []
+    more = len(found) > per_page
+    found = found[:per_page]
+    envelope = numbered(request, total.knowing(start, len(found), more), page, per_page, more=more)
+    if more and page == PAGE_MAX:
+        # Whoever follows the links goes on without numbers.
+        envelope["next"] = _behind(request, name, source, found[-1])
+    return Window(source.rows_of(found), envelope)
 
 
-def numbered(request: Request, total: int, page: int, per_page: int) -> dict[str, Any]:
-    """Return what surrounds the results of a page by number."""
-    pages = -(-total // per_page)
+def numbered(
+    request: Request, total: Total, page: int, per_page: int, *, more: bool | None = None
+) -> dict[str, Any]:
+    """Return what surrounds the results of a page by number.
+
+    `more` says whether a row follows the page; without it the total does.
+    """
+    pages = -(-total.rows // per_page)
+    if more is None:
+        more = page < pages
     return {
-        "total": total,
+        "total": total.rows,
+        "total_is_estimate": total.is_estimate,
         "page": page,
         "per_page": per_page,
         "pages": pages,
-        "next": _link(request, page=page + 1) if page < pages else None,
+        "next": _link(request, page=page + 1) if more and page < PAGE_MAX else None,
         "previous": _link(request, page=page - 1) if page > 1 else None,
     }
+
+
+def _behind(
+    request: Request, name: str, source: Source, row: Any, *, backwards: bool = False
+) -> str:
+    """Return the link to what follows a row, or backwards to what comes before it."""
+    values = [source.value_of(row, column) for column in source.orders[name].columns]
+    return _link(request, cursor=encode_cursor(name, backwards, values))
 
 
 def _cursor_page(request: Request, query: Mapping[str, Any], rows: Rows, source: Source) -> Window:
     name, cursor, per_page = query["ordering"], query["cursor"], query["per_page"]
     order = source.orders[name]
-    columns = ["pk"] if order.column == "pk" else [order.column, "pk"]
-    fields: list[Any] = [_field_of(source.model, column) for column in columns]
     backwards = False
-    values: list[Any] = []
+    after: list[Any] = []
     if cursor:
-        backwards, values = _decode_cursor(cursor, name, [_python_type(field) for field in fields])
+        types = [_python_type(field) for field in order.fields(source.model)]
+        backwards, after = _decode_cursor(cursor, name, types)
     direction = Order(order.column, order.descending != backwards)
-    operator = ("<" if direction.descending else ">") if cursor else ""
-
-    def build() -> QuerySet[Any]:
-        found = rows()
-        if cursor:
-            found = found.filter(
-                _RowComparison(
-                    [F(column) for column in columns],
-                    [Value(v, output_field=f) for v, f in zip(values, fields, strict=True)],
-                    operator=operator,
-                )
-            )
-        return found.order_by(*direction.terms)
-
-    last = tuple(
-        field.get_db_prep_value(value, connection)
-        for field, value in zip(fields, values, strict=False)
-    )
-    shape = (name, operator, *direction.terms)
-    found = source.fetch(Slice(build, shape, last, per_page + 1))
+    found = source.fetch(Slice(rows, direction, tuple(after), per_page + 1))
     more = len(found) > per_page
     found = found[:per_page]
     if backwards:
         found.reverse()
-
-    def link(row: Any, back: bool) -> str:
-        values = [source.value_of(row, column) for column in columns]
-        return _link(request, cursor=_encode_cursor(name, back, values))
-
     has_next = bool(found) and (more or backwards)
     has_previous = bool(found) and bool(cursor) and (more or not backwards)
     return Window(
-        found,
+        source.rows_of(found),
         {
-            "next": link(found[-1], False) if has_next else None,
-            "previous": link(found[0], True) if has_previous else None,
+            "next": _behind(request, name, source, found[-1]) if has_next else None,
+            "previous": _behind(request, name, source, found[0], backwards=True)
+            if has_previous
+            else None,
         },
     )
 

@@ -10,7 +10,7 @@ from drf_spectacular.extensions import (
 from drf_spectacular.openapi import AutoSchema
 from drf_spectacular.plumbing import force_instance, is_list_serializer, is_patched_serializer
 from drf_spectacular.utils import OpenApiParameter, inline_serializer
-from rest_framework.serializers import CharField, IntegerField, Serializer
+from rest_framework.serializers import BooleanField, CharField, IntegerField, Serializer
 
 from shop.context import SANE_CORRELATION_ID
 from shop.errors import refusals_of, title_of
@@ -290,6 +290,9 @@ def page_of(item: type[Serializer[Any]]) -> Any:
         fields={
             "results": item(many=True),
             "total": IntegerField(min_value=0, required=False, help_text="Not with a cursor."),
+            "total_is_estimate": BooleanField(
+                required=False, help_text="True beyond ten thousand rows. Not with a cursor."
+            ),
             "page": IntegerField(min_value=1, required=False, help_text="Not with a cursor."),
             "per_page": IntegerField(min_value=1, required=False, help_text="Not with a cursor."),
             "pages": IntegerField(min_value=0, required=False, help_text="Not with a cursor."),

@@ -142,6 +142,10 @@ SHUTDOWN_TIMEOUT = _number("SHUTDOWN_TIMEOUT", 20)
 STREAM_THREADS = _number("STREAM_THREADS", 4)
 # Some 300 bytes a row: below STREAM_MAX_BYTES as CSV.
 EXPORT_MAX_ROWS = _number("EXPORT_MAX_ROWS", 40_000)
+# What a web process keeps of answers that are the same for all (shop/ready.py), and
+# what the catalogue keeps of products that lists are put together from.
+READY_ANSWERS_MB = _number("READY_ANSWERS_MB", 32)
+FRAGMENTS_MB = _number("FRAGMENTS_MB", 16)
 STREAM_MAX_BYTES = _number("STREAM_MAX_BYTES", 16 * 1024 * 1024)
 BODY_MAX_BYTES = _number("BODY_MAX_BYTES", 10 * 1024 * 1024)
 
@@ -248,28 +252,34 @@ else:
 
 # --- Cache, sessions, broker -----------------------------------------------
 
+# "shared" holds what several web processes can spare one another (shop.cache.Shared);
+# one process alone keeps that itself.
 if REDIS_URL:
+    _redis: dict[str, Any] = {
+        "BACKEND": "django_prometheus.cache.backends.redis.RedisCache",
+        "LOCATION": REDIS_URL,
+        "KEY_PREFIX": "shop",
+    }
+    _redis_options = {"SOCKET_CONNECT_TIMEOUT": 0.25, "SOCKET_TIMEOUT": 0.5}
     CACHES: dict[str, Any] = {
-        "default": {
-            "BACKEND": "django_prometheus.cache.backends.redis.RedisCache",
-            "LOCATION": REDIS_URL,
-            "KEY_PREFIX": "shop",
+        # The database is the truth: a cache that is gone costs time, never an answer.
+        "default": _redis
+        | {
             "OPTIONS": {
-                # The database is the truth: a cache that is gone costs time,
-                # never an answer.
+                **_redis_options,
                 "IGNORE_EXCEPTIONS": True,
                 "LOG_IGNORED_EXCEPTIONS": True,
-                "SOCKET_CONNECT_TIMEOUT": 0.25,
-                "SOCKET_TIMEOUT": 0.5,
-            },
-        }
+            }
+        },
+        "shared": _redis | {"KEY_PREFIX": "shop-shared", "OPTIONS": _redis_options},
     }
 else:
     CACHES = {
         "default": {
             "BACKEND": "django_prometheus.cache.backends.locmem.LocMemCache",
             "OPTIONS": {"MAX_ENTRIES": 20000},
-        }
+        },
+        "shared": {"BACKEND": "django.core.cache.backends.dummy.DummyCache"},
     }
 DJANGO_REDIS_LOG_IGNORED_EXCEPTIONS = True
 
@@ -279,13 +289,13 @@ CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_CONNECTION_TIMEOUT = 2
 CELERY_BROKER_TRANSPORT_OPTIONS: dict[str, Any] = {}
 if CELERY_BROKER_URL.startswith("filesystem:"):
-    for _folder in ("messages", "control", "processed"):
+    for _folder in ("messages", "control"):
         (_EMBEDDED_BROKER / _folder).mkdir(parents=True, exist_ok=True)
+    CELERY_BROKER_TRANSPORT = "shop.file_broker:Transport"
     CELERY_BROKER_TRANSPORT_OPTIONS = {
         "data_folder_in": str(_EMBEDDED_BROKER / "messages"),
         "data_folder_out": str(_EMBEDDED_BROKER / "messages"),
         "control_folder": str(_EMBEDDED_BROKER / "control"),
-        "processed_folder": str(_EMBEDDED_BROKER / "processed"),
     }
 _QUEUE_ARGUMENTS: dict[str, Any] = {}
 if CELERY_BROKER_URL.startswith(("amqp:", "amqps:", "pyamqp:")):
@@ -306,7 +316,7 @@ CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 # Tasks are short, and with one's process would end the job that runs there.
 CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = False
 CELERY_TIMEZONE = "UTC"
-CELERY_BEAT_SCHEDULE_FILENAME = str(DATA_DIR / "celerybeat-schedule")
+CELERY_BEAT_SCHEDULER = "shop.jobs.clock:Clock"
 
 # The layer only wakes who follows the event table; nothing is lost with it.
 CHANNEL_LAYERS: dict[str, Any] = {

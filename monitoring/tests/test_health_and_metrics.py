@@ -118,6 +118,8 @@ def test_the_page_has_what_the_catalogue_names(client, client_of, alice, make_pr
         metrics.count_order_move(status)
     metrics.count_request("GET", "/x", 500, 0.1)
     metrics.ORDER_CREATED.labels("success").inc()
+    metrics.count_ready("/x", "hit")
+    metrics.READY_BYTES.set(0)
     metrics.count_job("test.work", "finished", 0.1)
     cache.set("a", 1)
     cache.get("a")

@@ -58,13 +58,21 @@ class Shop:
         since: str = "",
         protocols: Any = (),
         address: str = "127.0.0.1",
+        sent: Any = None,
     ) -> Any:
+        """`sent` is waited for with each message before the client takes it."""
         query = f"?since={since}" if since else ""
         router = URLRouter(websocket_urlpatterns)
 
         async def app(scope: Any, receive: Any, send: Any) -> None:
             around = {"call": self.call, "follower": self.follower, "client": [address, 0]}
-            await router({**scope, **around}, receive, send)
+
+            async def take(message: Any) -> None:
+                if sent is not None:
+                    await sent(message)
+                await send(message)
+
+            await router({**scope, **around}, receive, take)
 
         return WebsocketCommunicator(
             app,
@@ -461,6 +469,48 @@ def test_a_slow_client_is_dropped_and_others_are_not(live, alice, clerk, make_or
         return told["code"]
 
     assert live(story) == 4408
+    assert consumers.open_sockets() == 0
+
+
+def test_a_slow_client_holds_up_none_beside_it(live, alice, clerk, make_order, monkeypatch):
+    """One takes nothing after its snapshot; another, of the same order, gets all of it."""
+    monkeypatch.setattr(consumers, "_PATIENCE", 1)
+    monkeypatch.setattr(consumers, "_BACKLOG", 2)
+    order, token, desk = make_order(alice), bearer(alice), bearer(clerk)
+    moves = (Status.PAID, Status.PROCESSING, Status.SHIPPED, Status.DELIVERED)
+
+    async def story(shop):
+        stuck = asyncio.Event()
+
+        async def never(message):
+            if b"event" in message.get("text", "").encode()[:20]:
+                stuck.set()
+                await asyncio.Event().wait()
+
+        slow, quick = shop.socket(order.pk, token, sent=never), shop.socket(order.pk, desk)
+        for socket in (slow, quick):
+            await opened(socket)
+            assert (await socket.receive_json_from(5))["type"] == "snapshot"
+        told = []
+
+        async def move(status):
+            await shop.do(move_order, order_id=order.pk, to=status, actor=clerk)
+            told.append((await quick.receive_json_from(5))["status"])
+
+        for status in moves[:-1]:
+            await move(status)
+        # All came to the one while the other was stuck with the first.
+        assert stuck.is_set()
+        closed = await slow.receive_output(10)
+        assert consumers.open_sockets() == 1
+        # And when the other is given up, the one stays.
+        await move(moves[-1])
+        await quick.disconnect()
+        return told, closed
+
+    told, closed = live(story)
+    assert told == [status.value for status in moves]
+    assert (closed["type"], closed["code"]) == ("websocket.close", 4408)
     assert consumers.open_sockets() == 0
 
 

@@ -252,8 +252,12 @@ class TestMail:
         assert [message.to for message in mail.outbox] == [["alice@example.com"]] * 4
         created, shipped, second, cancelled = (message.body for message in mail.outbox)
         assert "- 의자 & 책상 × 2: ₩20,000" in created and "Total: ₩23,000" in created
-        assert "CJ 77" in shipped
-        assert "₩13,000" in cancelled and "cancelled" in cancelled
+        assert "Tracking number: CJ 77\n" in shipped
+        assert "We will refund ₩13,000." in cancelled and "cancelled" in cancelled
+        # Where it goes, as long as it goes anywhere.
+        for body in (created, shipped, second):
+            assert "Delivery address: 123 Main St, Seoul 12345\n" in body
+        assert "Delivery address" not in cancelled
         assert order.short_id in mail.outbox[0].subject
 
     def test_it_is_in_the_language_of_the_shop(self, alice, make_order, make_product, settings):
@@ -293,13 +297,13 @@ class TestMail:
     def test_as_html_nothing_of_a_buyer_or_a_product_is_code(self, alice, make_order, make_product):
         order = make_order(alice, (make_product("<b>의자</b>", 10000), 2))
         Order.objects.filter(pk=order.pk).update(
-            recipient="<i>김</i>", carrier="<u>CJ</u>", tracking_number="77"
+            recipient="<i>김</i>", street="<s>1</s>", carrier="<u>CJ</u>", tracking_number="77"
         )
         send(order.pk, "shipped")
         ((html, _kind),) = mail.outbox[0].alternatives
-        for word in ("b&gt;의자", "i&gt;김", "u&gt;CJ"):
+        for word in ("b&gt;의자", "i&gt;김", "s&gt;1", "u&gt;CJ"):
             assert f"&lt;{word}" in html
-        assert not any(tag in html for tag in ("<b>", "<i>", "<u>"))
+        assert not any(tag in html for tag in ("<b>", "<i>", "<s>", "<u>"))
         assert "<b>의자</b>" in mail.outbox[0].body
         assert "₩20,000" in html and "http" not in html
 

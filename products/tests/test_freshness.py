@@ -1,138 +1,446 @@
-"""What is cached is never older than promised, and never older than one's own write."""
+"""What a process shows of what it has kept: never less than it has written or shown."""
+
+import json
+import threading
+import time
+from decimal import Decimal
 
 import pytest
-from django.core.cache import cache
-from django.db import transaction
+from django.db import connection, transaction
 
-from products import catalogue, freshness
-from products.models import Product
+from orders.actions import cancel_order
+from products import catalogue, freshness, stock, triggers
+from products.freshness import Feed, feed
+from products.models import (
+    Category,
+    Change,
+    Product,
+    ProductChange,
+    ProductImage,
+    ProductSeo,
+    Reason,
+)
+from products.stock import adjust
+from shop.ready import kept
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-def price(pk):
-    import json
-
-    return json.loads(catalogue.read_product(pk))["price"]
-
-
-def test_a_second_read_asks_no_database(make_product, django_assert_num_queries, monkeypatch):
-    product = make_product(price=1000)
-    monkeypatch.setattr(freshness, "MAX_AGE", 3600)
-    monkeypatch.setattr(cache, "set", lambda key, value, timeout: original(key, value, 3600))
-    price(product.pk)
-    with django_assert_num_queries(0):
-        assert price(product.pk) == 1000
+@pytest.fixture
+def product(make_product):
+    return make_product(price=1000, stock=5)
 
 
-original = cache.set
+@pytest.fixture
+def ask(client_of):
+    client = client_of(None)
+    return lambda path: client.get(f"/api/v2/{path}").json()
+
+
+def changes():
+    """What has been noted, as (product, flags)."""
+    return [
+        (pk, Change(changed))
+        for pk, changed in ProductChange.objects.order_by("pk").values_list("product_id", "changed")
+    ]
+
+
+# --- What the triggers note -------------------------------------------------
+
+
+def _with(product, **values):
+    for name, value in values.items():
+        setattr(product, name, value)
+    return product
+
+
+@pytest.mark.parametrize(
+    ("write", "flags"),
+    [
+        (lambda p: Product.objects.filter(pk=p.pk).update(price=Decimal(2)), Change.PRICE),
+        (lambda p: Product.objects.bulk_update([_with(p, price=2)], ["price"]), Change.PRICE),
+        (lambda p: _with(p, name="other").save(update_fields=["name"]), Change.NAME),
+        (lambda p: Product.objects.filter(pk=p.pk).update(brand="b"), Change.NAME),
+        (lambda p: Product.objects.filter(pk=p.pk).update(sku="b"), Change.NAME),
+        (lambda p: Product.objects.filter(pk=p.pk).update(description="b"), Change(0)),
+        (
+            lambda p: adjust(product_id=p.pk, change=1, reason=Reason.RECEIVED, actor=None),
+            Change(0),
+        ),
+        (
+            lambda p: adjust(product_id=p.pk, change=-5, reason=Reason.LOST, actor=None),
+            Change.IN_STOCK,
+        ),
+    ],
+)
+def test_a_write_is_noted_with_what_it_touches(product, write, flags):
+    ProductChange.objects.all().delete()
+    write(product)
+    assert changes() == [(product.pk, Change.SHOWN | flags)]
+
+
+def test_an_order_is_noted_with_what_it_sold(product, make_order, alice):
+    ProductChange.objects.all().delete()
+    order = make_order(alice, (product, 5))
+    assert changes() == [(product.pk, Change.SHOWN | Change.SOLD | Change.IN_STOCK)]
+    cancel_order(order_id=order.pk, reason="customer_request", actor=alice)
+    assert changes()[1:] == changes()[:1]
+
+
+def test_sql_typed_by_hand_is_noted(product):
+    ProductChange.objects.all().delete()
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE products_product SET price = 7, retired_at = created_at")
+        cursor.execute("DELETE FROM products_productsearch")
+        cursor.execute("DELETE FROM products_stockmovement")
+        cursor.execute("DELETE FROM products_product")
+    assert changes() == [
+        (product.pk, Change.SHOWN | Change.PRICE | Change.MEMBERS),
+        (product.pk, Change.SHOWN | Change.MEMBERS),
+    ]
+
+
+def test_new_products_are_noted_as_new_members(make_product):
+    ProductChange.objects.all().delete()
+    Product.objects.bulk_create(Product(name=f"n{n}", price=1) for n in range(3))
+    assert {(pk, flags) for pk, flags in changes()} == {(None, Change.MEMBERS)}
+
+
+def test_what_is_shown_of_one_product_alone_is_noted_as_that(product):
+    ProductChange.objects.all().delete()
+    seo = ProductSeo.objects.create(product=product, title="t")
+    seo.delete()
+    image = ProductImage.objects.create(product=product, file="a.jpg", width=1, height=1)
+    ProductImage.objects.filter(pk=image.pk).update(alt="b")
+    assert set(changes()) == {(product.pk, Change.DETAIL)}
+    assert len(changes()) == 4
+
+
+def test_a_category_that_is_renamed_or_moved_touches_all_that_shows_it(tree):
+    ProductChange.objects.all().delete()
+    Category.objects.filter(slug="laptops").update(search_text="x")
+    assert changes() == []
+    Category.objects.filter(slug="laptops").update(name_ko="랩톱")
+    assert changes() == [(None, Change.SHOWN | Change.CATEGORY | Change.TREE)]
+
+
+def test_a_rolled_back_write_is_not_noted(product):
+    ProductChange.objects.all().delete()
+    with pytest.raises(ZeroDivisionError), transaction.atomic():
+        Product.objects.filter(pk=product.pk).update(price=2000)
+        raise ZeroDivisionError
+    assert changes() == []
+
+
+def test_the_triggers_come_back_after_a_table_was_made_anew(product):
+    triggers.remove(connection)
+    triggers.install()
+    ProductChange.objects.all().delete()
+    Product.objects.filter(pk=product.pk).update(price=2)
+    assert len(changes()) == 1
+
+
+# --- What a process shows of its own writes ----------------------------------
 
 
 @pytest.mark.parametrize(
     "write",
     [
         lambda p: Product.objects.filter(pk=p.pk).update(price=2000),
-        lambda p: Product.objects.bulk_update([_with(p)], ["price"]),
-        lambda p: _with(p).save(),
+        lambda p: Product.objects.bulk_update([_with(p, price=Decimal(2000))], ["price"]),
+        lambda p: _with(p, price=Decimal(2000)).save(),
     ],
     ids=["update", "bulk_update", "save"],
 )
-def test_a_write_is_seen_by_the_next_read(make_product, write):
-    product = make_product(price=1000)
-    assert price(product.pk) == 1000
+def test_a_write_is_seen_by_the_next_read(product, ask, write):
+    paths = (f"products/{product.pk}", "products", "products/search?q=노트북")
+    for path in paths:
+        told = ask(path)
+        assert told.get("price") or told["results"][0]["price"] == 1000
     write(product)
-    assert price(product.pk) == 2000
+    for path in paths:
+        told = ask(path)
+        assert (told.get("price") or told["results"][0]["price"]) == 2000
 
 
-def _with(product):
-    product.price = 2000
-    return product
+def test_a_sale_a_new_product_and_a_retired_one_are_seen_by_the_next_read(
+    product, ask, make_product, make_order, alice
+):
+    assert ask("products")["total"] == ask("products?in_stock=true")["total"] == 1
+    make_order(alice, (product, 5))
+    assert ask(f"products/{product.pk}")["stock_quantity"] == 0
+    assert ask("products?in_stock=true")["total"] == 0
+    make_product()
+    assert ask("products")["total"] == 2
+    Product.objects.filter(pk=product.pk).update(retired_at="2026-01-01T00:00Z")
+    assert ask("products")["total"] == 1
 
 
-def test_a_slow_reader_brings_nothing_old_back(make_product, monkeypatch):
-    """The rival writes after the reader has read and before it fills the cache."""
-    product = make_product(price=1000)
-    rendered = catalogue.as_json
-
-    def slow(row):
-        body = rendered(row)
-        if body["price"] == 1000:
-            Product.objects.filter(pk=product.pk).update(price=2000)
-        return body
-
-    monkeypatch.setattr(catalogue, "as_json", slow)
-    assert price(product.pk) == 1000  # it began before the write
-    monkeypatch.setattr(catalogue, "as_json", rendered)
-    assert price(product.pk) == 2000
+def test_a_category_is_seen_by_the_next_read(ask, tree):
+    laptops = Category.objects.get(slug="laptops")
+    before = ask("categories?depth=2")
+    laptops.name_ko = "랩톱"
+    laptops.save(update_fields=["name_ko"])
+    assert ask("categories?depth=2") != before
 
 
-def test_what_another_process_put_there_before_our_write_is_not_believed(make_product):
-    import time
-
-    product = make_product(price=1000)
-    before = time.time()
-    Product.objects.filter(pk=product.pk).update(price=2000)
-    cache.set(f"product:1:{product.pk}", (before, b'{"price":1000}'), 1)
-    assert price(product.pk) == 2000
+def test_a_second_read_asks_nothing_but_what_has_changed(product, ask, django_assert_num_queries):
+    for path in (f"products/{product.pk}", "products", "products/search?q=노트북", "categories"):
+        ask(path)
+        with django_assert_num_queries(0):
+            ask(path)
 
 
-def test_an_old_entry_is_not_believed_even_without_a_write_of_ours(make_product, monkeypatch):
-    """Another process wrote; this one knows nothing of it but the age of what it has."""
-    import time
+def test_a_stock_change_leaves_alone_what_does_not_show_it(product, ask, make_product):
+    other = make_product("컵")
+    paths = [f"products/{other.pk}", "products/search?q=컵", "products?max_price=1", "categories"]
+    for path in [*paths, "products", f"products/{product.pk}"]:
+        ask(path)
+    adjust(product_id=product.pk, change=1, reason=Reason.RECEIVED, actor=None)
+    kept_paths = {path for path, _query in kept().store._items}
+    assert f"/api/v2/products/{other.pk}" in kept_paths
+    assert f"/api/v2/products/{product.pk}" not in kept_paths
+    assert len(kept().store) == 4
 
-    product = make_product(price=1000)
-    cache.set(f"product:1:{product.pk}", (time.time() - freshness.MAX_AGE, b'{"price":500}'), 60)
-    assert price(product.pk) == 1000
 
-
-def test_a_rolled_back_write_changes_nothing(make_product):
-    product = make_product(price=1000)
+def test_in_a_transaction_nothing_kept_is_shown_and_nothing_is_kept(product, ask):
+    ask(f"products/{product.pk}")
     with pytest.raises(ZeroDivisionError), transaction.atomic():
         Product.objects.filter(pk=product.pk).update(price=2000)
-        assert price(product.pk) == 2000  # one's own uncommitted write
+        assert ask(f"products/{product.pk}")["price"] == 2000
         raise ZeroDivisionError
-    assert price(product.pk) == 1000
+    assert ask(f"products/{product.pk}")["price"] == 1000
 
 
-def test_with_the_cache_gone_reads_go_to_the_database(make_product, monkeypatch):
-    product = make_product(price=1000)
-    monkeypatch.setattr(cache, "get", lambda *a, **k: None)
-    monkeypatch.setattr(cache, "set", lambda *a, **k: None)
-    assert price(product.pk) == 1000
+def test_a_slow_reader_brings_nothing_old_back(product, ask, monkeypatch):
+    """The rival writes after the reader has read, and before it can keep that."""
+    rendered = catalogue.read_facts
+
+    def slow(pk):
+        found = rendered(pk)
+        if found["price"] == 1000:
+            in_another_thread(lambda: Product.objects.filter(pk=pk).update(price=2000))
+        return found
+
+    monkeypatch.setattr(catalogue, "read_facts", slow)
+    # It has been told of the write when it looks once more.
+    assert ask(f"products/{product.pk}")["price"] == 2000
+    assert ask(f"products/{product.pk}")["price"] == 2000
 
 
-def test_a_sale_is_seen_by_the_next_read(make_product, make_order, alice, client_of):
-    product = make_product(stock=5)
-    url = f"/api/v2/products/{product.pk}"
-    assert client_of(None).get(url).json()["stock_quantity"] == 5
-    make_order(alice, (product, 2))
-    assert client_of(None).get(url).json()["stock_quantity"] == 3
+def in_another_thread(work):
+    def run():
+        try:
+            work()
+        finally:
+            connection.close()
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
 
 
-def test_a_new_product_is_counted_at_once(make_product, client_of):
-    make_product()
-    assert client_of(None).get("/api/v2/products").json()["total"] == 1
-    make_product()
-    assert client_of(None).get("/api/v2/products").json()["total"] == 2
+# --- What others write --------------------------------------------------------
 
 
-def test_a_sale_has_only_stock_counted_again(
-    make_product, make_order, alice, client_of, monkeypatch
-):
-    monkeypatch.setattr(freshness, "MAX_AGE", 3600)
-    monkeypatch.setattr(cache, "set", lambda key, value, timeout: original(key, value, 3600))
-    counted = []
-    real = catalogue.count_products
+@pytest.fixture
+def theirs():
+    """The feed of another process."""
+    other = Feed()
+    other.catch_up()
+    yield other
+    other.stop()
 
-    def count(rows, key, *, of_stock):
-        return real(lambda: counted.append(key) or rows(), key, of_stock=of_stock)
 
-    monkeypatch.setattr(catalogue, "count_products", count)
-    product = make_product(stock=1)
-    client = client_of(None)
-    urls = ["/api/v2/products?per_page=1", "/api/v2/products?per_page=1&in_stock=true"]
-    assert [client.get(url).json()["total"] for url in urls] == [1, 1]
+def test_another_process_learns_of_it(product, theirs):
+    since = theirs.knowledge.tags.now
+    Product.objects.filter(pk=product.pk).update(price=2000)
+    assert theirs.knowledge.tags.unchanged([product.pk], since)
+    assert theirs.catch_up()
+    assert not theirs.knowledge.tags.unchanged([product.pk], since)
+    assert theirs.knowledge.tags.unchanged(["name", "members", product.pk + 1], since)
+
+
+def test_what_is_learnt_once_is_not_learnt_again(product, theirs):
+    Product.objects.filter(pk=product.pk).update(price=2000)
+    theirs.catch_up()
+    now = theirs.knowledge.tags.now
+    theirs.catch_up()
+    assert theirs.knowledge.tags.now == now
+
+
+@pytest.mark.postgresql
+def test_what_commits_late_is_learnt_and_once(product, make_product, theirs):
+    """The first to write is the last to commit; its id and its row's are the smaller ones."""
+    other = make_product()
+    theirs.catch_up()
+    written, may_end = threading.Event(), threading.Event()
+
+    def late():
+        with transaction.atomic():
+            Product.objects.filter(pk=product.pk).update(price=2000)
+            written.set()
+            may_end.wait(20)
+
+    thread = threading.Thread(target=lambda: (late(), connection.close()))
+    thread.start()
+    assert written.wait(20)
+    Product.objects.filter(pk=other.pk).update(price=3000)
+    since = theirs.knowledge.tags.now
+    theirs.catch_up()
+    assert not theirs.knowledge.tags.unchanged([other.pk], since)
+    assert theirs.knowledge.tags.unchanged([product.pk], since)
+    # What the early one read may not say what the late one wrote.
+    position = theirs.horizon
+    now = theirs.knowledge.tags.now
+    theirs.catch_up()
+    assert theirs.knowledge.tags.now == now
+    may_end.set()
+    thread.join()
+    theirs.catch_up()
+    assert not theirs.knowledge.tags.unchanged([product.pk], now)
+    assert theirs.knowledge.tags.unchanged([other.pk], now)
+    assert not theirs.believes(product.pk, position)
+    assert theirs.believes(product.pk, theirs.horizon)
+
+
+def test_what_was_read_before_a_change_is_not_believed_after_it(product, theirs):
+    position = theirs.horizon
+    assert theirs.believes(product.pk, position)
+    Product.objects.filter(pk=product.pk).update(price=2000)
+    theirs.catch_up()
+    assert not theirs.believes(product.pk, position)
+    assert theirs.believes(product.pk, theirs.horizon)
+    # Of what was read before it began it knows nothing.
+    newcomer = Feed()
+    newcomer.catch_up()
+    assert not newcomer.believes(product.pk, position)
+
+
+def test_a_change_of_everything_leaves_nothing_to_believe(product, theirs, tree):
+    position = theirs.horizon
+    since = theirs.knowledge.tags.now
+    Category.objects.filter(slug="laptops").update(name_ko="랩톱")
+    theirs.catch_up()
+    assert not theirs.knowledge.tags.unchanged(["anything"], since)
+    assert not theirs.believes(product.pk, position)
+
+
+def test_very_many_changes_are_one_of_everything(product, theirs, monkeypatch):
+    monkeypatch.setattr(freshness, "_MOST_ROWS", 2)
+    since = theirs.knowledge.tags.now
+    for price in range(3):
+        Product.objects.filter(pk=product.pk).update(price=price)
+    theirs.catch_up()
+    assert not theirs.knowledge.tags.unchanged(["anything"], since)
+
+
+def test_the_positions_that_are_remembered_have_a_bound(make_product, theirs, monkeypatch):
+    monkeypatch.setattr(freshness, "_POSITIONS", 2)
+    position = theirs.horizon
+    products = [make_product(f"p{n}") for n in range(4)]
+    for product in products:
+        Product.objects.filter(pk=product.pk).update(price=5)
+        theirs.catch_up()
+    assert len(theirs._positions) == 2
+    assert not any(theirs.believes(product.pk, position) for product in products)
+
+
+def test_who_has_not_asked_for_long_begins_anew(product, theirs, monkeypatch):
+    monkeypatch.setattr(freshness, "_LONGEST_GAP", -1)
+    since = theirs.knowledge.tags.now
+    position = theirs.horizon
+    ProductChange.objects.all().delete()
+    Product.objects.filter(pk=product.pk).update(price=2000)
+    theirs.catch_up()
+    assert not theirs.knowledge.tags.unchanged(["anything"], since)
+    assert not theirs.believes(product.pk, position)
+
+
+def test_the_thread_learns_by_itself_and_rests_when_nobody_asks(product, theirs, monkeypatch):
+    monkeypatch.setattr(freshness, "_EVERY", 0.01)
+    assert theirs.knowledge.is_sure()
+    since = theirs.knowledge.tags.now
+    Product.objects.filter(pk=product.pk).update(price=2000)
+    wait_for(lambda: not theirs.knowledge.tags.unchanged([product.pk], since))
+    monkeypatch.setattr(freshness, "_REST_AFTER", 0.05)
+    wait_for(lambda: not theirs._thread.is_alive())
+    monkeypatch.setattr(freshness, "_REST_AFTER", 60)
+    assert theirs.knowledge.is_sure()
+    assert theirs._thread.is_alive()
+
+
+def wait_for(true):
+    deadline = time.monotonic() + 20
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_what_sells_best_is_settled_by_the_thread_alone(product, theirs, make_order, alice):
+    since = theirs.knowledge.tags.now
     make_order(alice, (product, 1))
-    assert [client.get(url).json()["total"] for url in urls] == [1, 0]
-    # What is in stock was counted anew at once, all that is on sale was not.
-    assert len(counted) == 3
+    theirs.catch_up()
+    assert theirs.knowledge.tags.unchanged(["sold"], since)
+    theirs._look(sold=True)
+    assert not theirs.knowledge.tags.unchanged(["sold"], since)
+
+
+def test_when_changes_cannot_be_read_nothing_kept_is_shown(product, ask, monkeypatch):
+    from django.db import OperationalError
+
+    ask(f"products/{product.pk}")
+
+    def gone(self):
+        raise OperationalError("gone")
+
+    monkeypatch.setattr(Feed, "_read", gone)
+    feed._look()
+    in_the_database = Product.objects.filter(pk=product.pk)
+    super(type(in_the_database), in_the_database).update(price=2000)
+    assert ask(f"products/{product.pk}")["price"] == 2000
+    monkeypatch.undo()
+    assert ask(f"products/{product.pk}")["price"] == 2000
+
+
+def test_changes_are_pruned_when_nobody_can_need_them(product, monkeypatch):
+    Product.objects.filter(pk=product.pk).update(price=2000)
+    assert freshness.prune() == 0
+    monkeypatch.setattr(freshness, "KEPT_FOR", -1)
+    assert freshness.prune() >= 2
+    assert not ProductChange.objects.exists()
+
+
+def test_positions_go_on_after_all_changes_are_pruned(product, theirs):
+    before = theirs.horizon
+    Product.objects.filter(pk=product.pk).update(price=2000)
+    ProductChange.objects.all().delete()
+    theirs.catch_up()
+    Product.objects.filter(pk=product.pk).update(price=2001)
+    since = theirs.knowledge.tags.now
+    theirs.catch_up()
+    assert not theirs.knowledge.tags.unchanged([product.pk], since)
+    assert theirs.horizon > before
+
+
+def test_counts_are_kept_until_who_is_counted_changes(product, ask, monkeypatch):
+    counted = []
+    real = catalogue.Product.objects.on_sale().__class__.count
+    monkeypatch.setattr(
+        catalogue.Product.objects.on_sale().__class__,
+        "count",
+        lambda self: counted.append(1) or real(self),
+    )
+    assert ask("products?per_page=1")["total"] == 1
+    assert ask("products?per_page=2")["total"] == 1
+    assert len(counted) == 1
+    stock.adjust(product_id=product.pk, change=-1, reason=Reason.LOST, actor=None)
+    assert ask("products?per_page=1")["total"] == 1
+    assert len(counted) == 1
+    Product.objects.create(name="another", price=1)
+    assert ask("products?per_page=1")["total"] == 2
+    assert len(counted) == 2
+
+
+def test_a_json_body_is_what_it_was(product, ask):
+    assert json.loads(catalogue.read_product(product.pk)) == ask(f"products/{product.pk}")

@@ -1,5 +1,7 @@
 """Stock changes through the ledger."""
 
+from decimal import Decimal
+
 import pytest
 from django.db import IntegrityError, transaction
 
@@ -125,3 +127,18 @@ def test_several_products_change_in_three_queries(make_product, django_assert_nu
             actor=alice,
             reason=Reason.CANCELLED,
         )
+
+
+def test_saving_a_product_that_was_read_before_a_sale_brings_nothing_back(
+    make_product, make_order, alice
+):
+    """As staff do who have its form open while it sells."""
+    product = make_product(stock=5)
+    read_before = Product.objects.get(pk=product.pk)
+    make_order(alice, (product, 2))
+    read_before.price = Decimal(7)
+    read_before.save()
+    read_before.stock_quantity = 9
+    read_before.save(update_fields=["price", "stock_quantity", "sold_quantity"])
+    product = Product.objects.get(pk=product.pk)
+    assert (product.stock_quantity, product.sold_quantity, product.price) == (3, 2, 7)

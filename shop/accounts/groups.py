@@ -37,6 +37,7 @@ GROUPS: dict[str, list[str]] = {
         "benchmarks.add_benchmarkrun",
         "benchmarks.change_benchmarkrun",
         "monitoring.view_sample",
+        "monitoring.empty_caches",
         *(
             f"monitoring.{verb}_{model}"
             for model in ("alertrule", "silence", "channel")

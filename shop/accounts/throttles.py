@@ -57,11 +57,12 @@ buckets = Buckets()
 
 
 def address_of(request: Request | HttpRequest) -> str:
-    """Return where the client is; shop/asgi.py has already seen through our proxies.
+    """Return where the client is; shop/asgi.py has already seen through our proxies."""
+    return whole_network(str(request.META.get("REMOTE_ADDR", "")))
 
-    Of an IPv6 address the network: whoever has one address has 2**64 of them.
-    """
-    text = str(request.META.get("REMOTE_ADDR", ""))
+
+def whole_network(text: str) -> str:
+    """Return an address; of IPv6 the network, since whoever has one address has 2**64 of them."""
     if ":" not in text:
         return text
     try:
@@ -71,6 +72,11 @@ def address_of(request: Request | HttpRequest) -> str:
     if address.ipv4_mapped:
         return str(address.ipv4_mapped)
     return str(IPv6Network((int(address), 64), strict=False))
+
+
+def address_key(address: str) -> str:
+    """Return the name of the bucket of those who are nobody and come from `address`."""
+    return f"address:{whole_network(address)}"
 
 
 class CallerThrottle(BaseThrottle):
@@ -86,7 +92,8 @@ class CallerThrottle(BaseThrottle):
         if user is not None and user.is_authenticated:
             key, (rate, burst) = f"user:{user.pk}", settings.RATE_LIMIT_USER
         else:
-            key, (rate, burst) = f"address:{address_of(request)}", settings.RATE_LIMIT_ANONYMOUS
+            key = address_key(str(request.META.get("REMOTE_ADDR", "")))
+            rate, burst = settings.RATE_LIMIT_ANONYMOUS
         allowed, left = buckets.take(key, rate=rate, burst=burst, now=time.monotonic())
         if not allowed:
             self._wait = -left / rate

@@ -8,7 +8,8 @@ Two steps, each of which any number of senders may do at once:
 2. `deliver` claims offsets that are behind, gives the sink the events in
    between, and notes how far it got. A claim has a token and an end: a sender
    that dies loses it, and one that was only slow can't overwrite what its
-   successor noted.
+   successor noted. Both ends of a claim, and every pause, are by the database's
+   clock: a host whose own is wrong takes nothing from another.
 
 Between giving and noting a process may die: then the event is given again,
 with the same id. Never is it not given.
@@ -16,7 +17,7 @@ with the same id. Never is it not given.
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -25,12 +26,12 @@ from uuid import UUID, uuid4
 
 from django.db import connection, transaction
 from django.db.models import F, Q
-from django.utils import timezone
 
 from shop.context import correlation_id, sane_correlation_id
-from shop.db import in_transaction
+from shop.db import in_transaction, now
+from shop.events import sinks
 from shop.events.models import Event, SinkOffset
-from shop.events.sinks import Sink, SinkDown, registered
+from shop.events.sinks import Sink, SinkDown
 
 logger = logging.getLogger(__name__)
 
@@ -63,7 +64,7 @@ class _Wanted:
 def put_down() -> int:
     """Note pending events for the sinks that want them; returns how many events.
 
-    Five statements for a thousand events.
+    Six statements for a thousand events, and one a source of sinks.
     """
     if not Event.objects.pending().exists():
         # Without a transaction, which on SQLite would take the write lock.
@@ -86,7 +87,9 @@ def _put_down() -> int:
     if not events:
         return 0
     wanted: dict[tuple[str, str], _Wanted] = {}
-    for sink in registered():
+    # Asked after the events were read, not before and not a second ago: a sink that
+    # was there when one of them was committed is there now.
+    for sink in sinks.now_registered():
         for _pk, kind, subject, sequence, moment in events:
             if not sink.wants(kind):
                 continue
@@ -107,11 +110,11 @@ def _put_down() -> int:
 def _want(wanted: Sequence[tuple[tuple[str, str], _Wanted]]) -> None:
     """Move `newest` forward; an offset at rest becomes due, one behind keeps its pause."""
     adapt = connection.ops.adapt_datetimefield_value
-    now = timezone.now()
+    at = adapt(now())
     rows: list[Any] = []
     for (sink, subject), found in wanted:
         rows += [sink, subject, found.first - 1, found.last, SinkOffset.State.OPEN.value]
-        rows += [adapt(now), adapt(found.since), 0, "", adapt(now)]
+        rows += [at, adapt(found.since), 0, "", at]
     values = ", ".join(["(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"] * len(wanted))
     at_rest = "o.newest = o.delivered"
     with connection.cursor() as cursor:
@@ -129,34 +132,67 @@ def _want(wanted: Sequence[tuple[tuple[str, str], _Wanted]]) -> None:
         )
 
 
-def deliver(sink: Sink) -> int:
+@dataclass(frozen=True)
+class _Turn:
+    """One call of `deliver`: when it began by both clocks, and whether it must end."""
+
+    at: datetime
+    began: float
+    stopping: Callable[[], bool]
+
+    def now(self) -> datetime:
+        """Return the time by the database's clock, without asking it again."""
+        return self.at + timedelta(seconds=time.monotonic() - self.began)
+
+    def is_over(self) -> bool:
+        """Whether no further event may be begun: the time is up, or the process is to stop."""
+        return self.stopping() or time.monotonic() - self.began > _WORK
+
+
+def deliver(sink: Sink, stopping: Callable[[], bool] = lambda: False) -> int:
     """Give a sink what is due to it; returns how many events it took.
 
-    Seven statements for up to 200 subjects, and more where the sink takes its time.
+    Once `stopping` says so no further event is begun: what was given is noted, and the
+    rest is anybody's at once.
+
+    Eight statements for up to 200 subjects, and more where the sink takes its time.
     """
-    now = timezone.now()
-    if sink.paused_until is not None and now < sink.paused_until:
+    # Before the claim: what the claim costs is part of its lease.
+    turn = _Turn(now(), time.monotonic(), stopping)
+    if sink.paused_until is not None and turn.at < sink.paused_until:
         return 0
-    if not SinkOffset.objects.due(sink.name, now).exists():
+    if not SinkOffset.objects.due(sink.name, turn.at).exists():
         return 0
     claim = uuid4()
-    offsets = in_transaction(lambda: _claim(sink, now, claim))
+    offsets = in_transaction(lambda: _claim(sink, turn.at, claim))
+    # As those knew it who put these events down: what it wants may have changed
+    # since the caller read it.
+    known = sinks.as_it_is_now(sink)
+    if known is None or (known.paused_until is not None and turn.at < known.paused_until):
+        _release(claim, offsets, turn.at)
+        return 0
     events = _events_of(offsets)
-    if sink.transactional:
-        return in_transaction(lambda: _deliver_within(sink, claim, offsets, events))
-    return _deliver_outside(sink, claim, now, offsets, events)
+    if known.transactional:
+        return in_transaction(lambda: _deliver_within(known, claim, turn, offsets, events))
+    return _deliver_outside(known, claim, turn, offsets, events)
 
 
-def _claim(sink: Sink, now: datetime, claim: UUID) -> list[SinkOffset]:
+def _claim(sink: Sink, at: datetime, claim: UUID) -> list[SinkOffset]:
     found = list(
-        SinkOffset.objects.due(sink.name, now)
+        SinkOffset.objects.due(sink.name, at)
         .order_by("due_at", "pk")
         .select_for_update(skip_locked=True)[:_CLAIMED]
     )
     SinkOffset.objects.filter(pk__in=[offset.pk for offset in found]).update(
-        claim=claim, due_at=now + LEASE
+        claim=claim, due_at=at + LEASE
     )
     return found
+
+
+def _release(claim: UUID, offsets: Sequence[SinkOffset], due_at: datetime) -> None:
+    """Make what is still claimed anybody's."""
+    mine = SinkOffset.objects.filter(pk__in=[offset.pk for offset in offsets], claim=claim)
+    in_transaction(lambda: mine.update(claim=None, due_at=due_at))
 
 
 def _events_of(offsets: Sequence[SinkOffset]) -> dict[str, list[Event]]:
@@ -188,24 +224,24 @@ class _Progress:
     delivered: int
     taken: int = 0
     error: Exception | None = None
-    # The event that was not taken, and the time of the first that was not.
+    # The event that was not taken, and since when what is left has waited.
     refused: Event | None = None
     waits: datetime | None = None
 
-    def row(self, sink: Sink, now: datetime) -> tuple[Any, ...]:
+    def row(self, sink: Sink, at: datetime) -> tuple[Any, ...]:
         """Return the new values: delivered, state, due_at, waiting_since, attempts, error."""
         adapt = connection.ops.adapt_datetimefield_value
         waiting = adapt(self.waits or self.offset.waiting_since)
         if self.error is None:
             # Behind those that were not begun, where there is more.
-            due = now if self.delivered >= self.offset.newest else now + _AFTER_THE_OTHERS
+            due = at if self.delivered >= self.offset.newest else at + _AFTER_THE_OTHERS
             moved = self.delivered > self.offset.delivered
             past = (0, "") if moved else (self.offset.attempts, self.offset.error)
             return (self.delivered, SinkOffset.State.OPEN.value, adapt(due), waiting, *past)
         state = (SinkOffset.State.DEAD if self.gives_up(sink) else SinkOffset.State.OPEN).value
         text = f"{type(self.error).__name__}: {self.error}"[:_ERROR].replace("\0", " ")
         pause = self.error.pause if isinstance(self.error, SinkDown) else sink.pause(self.attempts)
-        return (self.delivered, state, adapt(now + pause), waiting, self.attempts, text)
+        return (self.delivered, state, adapt(at + pause), waiting, self.attempts, text)
 
     @property
     def attempts(self) -> int:
@@ -220,17 +256,15 @@ class _Progress:
         return failed and self.attempts >= sink.attempts
 
 
-def _pass_on(
-    sink: Sink, offset: SinkOffset, events: Sequence[Event], until: float | None = None
-) -> _Progress:
+def _pass_on(sink: Sink, turn: _Turn, offset: SinkOffset, events: Sequence[Event]) -> _Progress:
     """Give one subject's events, up to the first that the sink doesn't take.
 
-    None is begun after `until`, on the monotonic clock.
+    None is begun when the turn is over.
     """
     progress = _Progress(offset, offset.delivered)
     for event in events:
         progress.waits = event.time
-        if until is not None and time.monotonic() > until:
+        if turn.is_over():
             return progress
         if sink.wants(event.type):
             token = correlation_id.set(sane_correlation_id(event.correlation_id))
@@ -250,58 +284,56 @@ def _pass_on(
                 correlation_id.reset(token)
             progress.taken += 1
         progress.delivered = event.sequence
-    progress.waits = None
+    if progress.delivered >= offset.newest:
+        # What is put down meanwhile has not waited longer.
+        progress.waits = turn.at
     return progress
 
 
 def _deliver_outside(
     sink: Sink,
     claim: UUID,
-    claimed_at: datetime,
+    turn: _Turn,
     offsets: Sequence[SinkOffset],
     events: dict[str, list[Event]],
 ) -> int:
-    began = noted = time.monotonic()
+    noted = turn.began
     done: list[_Progress] = []
     taken = 0
     pause = timedelta(0)
-    given_up: list[tuple[Event, Exception]] = []
     for offset in offsets:
-        clock = time.monotonic()
-        if clock - began > _WORK:
+        if turn.is_over():
             break
+        clock = time.monotonic()
         if done and clock - noted > _NOTE_EVERY:
-            _note_in_turn(sink, claim, done)
+            _note_in_turn(sink, claim, turn, done)
             done, noted = [], clock
-        progress = _pass_on(sink, offset, events.get(offset.subject, ()), began + _WORK)
+        progress = _pass_on(sink, turn, offset, events.get(offset.subject, ()))
         done.append(progress)
         taken += progress.taken
-        if progress.error is not None and progress.refused is not None:
-            if isinstance(progress.error, SinkDown):
-                pause = progress.error.pause
-                break
-            if progress.gives_up(sink):
-                given_up.append((progress.refused, progress.error))
-    _note_in_turn(sink, claim, done)
+        if isinstance(progress.error, SinkDown):
+            pause = progress.error.pause
+            break
+    _note_in_turn(sink, claim, turn, done)
     # What there was no time for is anybody's again, and comes first.
-    mine = SinkOffset.objects.filter(pk__in=[offset.pk for offset in offsets], claim=claim)
-    in_transaction(lambda: mine.update(claim=None, due_at=claimed_at + pause))
-    for event, error in given_up:
-        if sink.given_up is not None:
-            sink.given_up(event, error)
+    _release(claim, offsets, turn.at + pause)
     return taken
 
 
 def _deliver_within(
-    sink: Sink, claim: UUID, offsets: Sequence[SinkOffset], events: dict[str, list[Event]]
+    sink: Sink,
+    claim: UUID,
+    turn: _Turn,
+    offsets: Sequence[SinkOffset],
+    events: dict[str, list[Event]],
 ) -> int:
     held = _hold(claim, offsets)
     done = [
-        _pass_on(sink, offset, events.get(offset.subject, ()))
+        _pass_on(sink, turn, offset, events.get(offset.subject, ()))
         for offset in offsets
         if offset.pk in held
     ]
-    _note(sink, claim, done)
+    _note(sink, claim, turn, done)
     return sum(progress.taken for progress in done)
 
 
@@ -315,26 +347,29 @@ def _hold(claim: UUID, offsets: Sequence[SinkOffset]) -> set[int]:
     )
 
 
-def _note_in_turn(sink: Sink, claim: UUID, done: Sequence[_Progress]) -> None:
+def _note_in_turn(sink: Sink, claim: UUID, turn: _Turn, done: Sequence[_Progress]) -> None:
     """Note in a transaction of its own, again after a lost conflict: it has all been given."""
     if not done:
         return
 
     def work() -> None:
-        _hold(claim, [progress.offset for progress in done])
-        _note(sink, claim, done)
+        held = _hold(claim, [progress.offset for progress in done])
+        _note(sink, claim, turn, [progress for progress in done if progress.offset.pk in held])
 
     in_transaction(work)
 
 
-def _note(sink: Sink, claim: UUID, done: Sequence[_Progress]) -> None:
-    """Write how far it got and give the claims up; one statement."""
+def _note(sink: Sink, claim: UUID, turn: _Turn, done: Sequence[_Progress]) -> None:
+    """Write how far it got, give the claims up, and tell what was given up.
+
+    One statement, and what `given_up` does: neither is there without the other.
+    """
     if not done:
         return
-    now = timezone.now()
-    params: list[Any] = [connection.ops.adapt_datetimefield_value(now)]
+    at = turn.now()
+    params: list[Any] = [connection.ops.adapt_datetimefield_value(at)]
     for progress in done:
-        params += [progress.offset.pk, *progress.row(sink, now)]
+        params += [progress.offset.pk, *progress.row(sink, at)]
     values = ", ".join(["(%s, %s, %s, %s, %s, %s, %s)"] * len(done))
     field = SinkOffset._meta.get_field("claim")
     params.append(field.get_db_prep_value(claim, connection))
@@ -347,6 +382,9 @@ def _note(sink: Sink, claim: UUID, done: Sequence[_Progress]) -> None:
             " WHERE shop_sinkoffset.id = new.column1 AND claim = %s",
             params,
         )
+    for progress in done:
+        if sink.given_up and progress.refused and progress.error and progress.gives_up(sink):
+            sink.given_up(progress.refused, progress.error)
 
 
 def send_all() -> int:
@@ -354,7 +392,7 @@ def send_all() -> int:
     sent = 0
     while True:
         found = put_down()
-        taken = sum(deliver(sink) for sink in registered())
+        taken = sum(deliver(sink) for sink in sinks.registered())
         sent += taken
         if not found and not taken:
             return sent
@@ -368,7 +406,7 @@ def try_again(offset_id: int) -> bool:
     return bool(
         SinkOffset.objects.dead()
         .filter(pk=offset_id)
-        .update(state=SinkOffset.State.OPEN, attempts=0, due_at=timezone.now())
+        .update(state=SinkOffset.State.OPEN, attempts=0, due_at=now())
     )
 
 
@@ -384,7 +422,11 @@ def skip(offset_id: int) -> bool:
             return False
         offset.delivered += 1
         offset.state, offset.attempts, offset.error = SinkOffset.State.OPEN, 0, ""
-        offset.due_at = timezone.now()
+        offset.due_at = now()
+        left = Event.objects.filter(subject=offset.subject, sequence__gt=offset.delivered)
+        since = left.order_by("sequence").values_list("time", flat=True).first()
+        # Nothing that is left has waited as long as what was passed over.
+        offset.waiting_since = since or offset.due_at
         offset.save()
         return True
 
@@ -398,21 +440,34 @@ def prune(before: datetime) -> int:
     themselves are history and stay.
     """
     at_rest = Q(state=SinkOffset.State.OPEN, newest=F("delivered"))
-    gone = ~Q(sink__in=[sink.name for sink in registered()])
+    gone = ~Q(sink__in=[sink.name for sink in sinks.registered()])
     deleted, _rows = SinkOffset.objects.filter(at_rest | gone, updated_at__lt=before).delete()
     return deleted
 
 
-def lag(now: datetime) -> float:
-    """Return for how many seconds the oldest event has waited for a sink; 0 if none does."""
-    oldest = [
-        Event.objects.pending().order_by("pk").values_list("time", flat=True).first(),
-        SinkOffset.objects.behind()
-        # Nobody waits for what is gone or switched off.
-        .filter(sink__in=[sink.name for sink in registered()])
-        .order_by("waiting_since")
-        .values_list("waiting_since", flat=True)
-        .first(),
-    ]
-    waits = [(now - moment).total_seconds() for moment in oldest if moment is not None]
-    return max([0.0, *waits])
+def lag(at: datetime) -> float:
+    """Return for how many seconds the oldest event has waited for us; 0 if none does.
+
+    To be put down, or for a sink of the shop's own: one that is somebody else's may be
+    down for a day, and nothing is wrong here. See `passing_lag`.
+    """
+    pending = Event.objects.pending().order_by("pk").values_list("time", flat=True).first()
+    return max(_seconds(at, pending), _waits(at, sinks.standing()))
+
+
+def passing_lag(at: datetime) -> float:
+    """Return for how many seconds the oldest event has waited for a webhook; 0 if none does.
+
+    Nobody waits for what is gone or switched off.
+    """
+    return _waits(at, sinks.passing())
+
+
+def _waits(at: datetime, whose: Sequence[Sink]) -> float:
+    behind = SinkOffset.objects.behind().filter(sink__in=[sink.name for sink in whose])
+    oldest = behind.order_by("waiting_since").values_list("waiting_since", flat=True).first()
+    return _seconds(at, oldest)
+
+
+def _seconds(at: datetime, since: datetime | None) -> float:
+    return 0.0 if since is None else max(0.0, (at - since).total_seconds())

@@ -6,14 +6,14 @@ database a few times a second, and at once when this process has news.
 """
 
 import logging
+import queue
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 
 from django.db import connection
-from django.utils import timezone
 
+from shop.db import now
 from shop.events import delivery, wake
 from shop.events.models import SinkOffset
 from shop.events.sinks import Sink, passing, standing
@@ -37,7 +37,8 @@ class Sender:
     def __init__(self) -> None:
         self._stopping = threading.Event()
         self._sinks = standing()
-        self._pool = ThreadPoolExecutor(_SHARED, thread_name_prefix="passing sink")
+        # What the shared threads are to work on; None ends one of them.
+        self._turns: queue.SimpleQueue[Sink | None] = queue.SimpleQueue()
         # The names of passing sinks that are being worked on, or will be.
         self._busy: set[str] = set()
         self._passing = threading.Event()
@@ -60,11 +61,19 @@ class Sender:
             *(
                 threading.Thread(
                     target=self._repeat,
-                    args=(lambda sink=sink: delivery.deliver(sink), poke),
+                    args=(
+                        lambda sink=sink: delivery.deliver(sink, self._stopping.is_set),
+                        poke,
+                    ),
                     name=f"sink {sink.name}",
                     daemon=True,
                 )
                 for sink, poke in zip(self._sinks, self._put_down[1:], strict=True)
+            ),
+            # Daemons, unlike a pool's: the end of the process waits for no receiver.
+            *(
+                threading.Thread(target=self._take_turns, name="passing sink", daemon=True)
+                for _ in range(_SHARED)
             ),
         ]
 
@@ -74,18 +83,25 @@ class Sender:
         for thread in self._threads:
             thread.start()
 
-    def stop(self, seconds: float) -> None:
-        """End after what is being delivered, and wait so long for it at most."""
+    def begin_to_stop(self) -> None:
+        """Begin no further event; returns at once."""
         wake.stop_listening(self._hear)
         self._stopping.set()
         for poke in (self._news, *self._put_down):
             poke.set()
+        for _ in range(_SHARED):
+            self._turns.put(None)
+
+    def stop(self, seconds: float) -> None:
+        """End after the events that are being delivered, and wait so long for them at most.
+
+        What was given is noted, and what was not is free for others. A delivery that
+        takes longer than `seconds` is given again by another sender when its claim ends.
+        """
+        self.begin_to_stop()
         deadline = time.monotonic() + seconds
         for thread in self._threads:
             thread.join(max(0.0, deadline - time.monotonic()))
-        self._pool.shutdown(wait=False, cancel_futures=True)
-        while self._busy and time.monotonic() < deadline:
-            time.sleep(0.05)
 
     def _hear(self, _subject: str) -> None:
         self._news.set()
@@ -99,26 +115,30 @@ class Sender:
 
     def _hand_out(self) -> int:
         """Have the passing sinks worked on that something is due to."""
-        now = timezone.now()
+        at = now()
         idle = {
             sink.name: sink
             for sink in passing()
             if sink.name not in self._busy
-            and (sink.paused_until is None or sink.paused_until <= now)
+            and (sink.paused_until is None or sink.paused_until <= at)
         }
         if idle:
-            due = SinkOffset.objects.behind().filter(sink__in=idle, due_at__lte=now)
+            due = SinkOffset.objects.behind().filter(sink__in=idle, due_at__lte=at)
             for name in due.order_by("sink").values_list("sink", flat=True).distinct():
                 self._busy.add(name)
-                self._pool.submit(self._work_on, idle[name])
+                self._turns.put(idle[name])
         return 0
+
+    def _take_turns(self) -> None:
+        while (sink := self._turns.get()) is not None:
+            self._work_on(sink)
 
     def _work_on(self, sink: Sink) -> None:
         """Give one passing sink what is due to it, for a turn; others wait for the thread."""
         took = 0
         try:
             if not self._stopping.is_set():
-                took = delivery.deliver(sink)
+                took = delivery.deliver(sink, self._stopping.is_set)
         except Exception:
             logger.warning("events can't be sent just now", exc_info=True)
         finally:

@@ -39,9 +39,10 @@ class Sink:
     it one event; it may take half a minute at most. A `transactional` sink
     writes to the database only: it runs in the transaction that notes the
     delivery, so its effect is had exactly once. After `attempts` tries an
-    event is given up until staff say otherwise, after `given_up` was told of it.
-    `pauses` are seconds after the first failure, the second …; none: 2, 4, 8 to an
-    hour. Until `paused_until` it is given nothing.
+    event is given up until staff say otherwise; `given_up` is told of it in the
+    transaction that notes it, and writes to the database only. `pauses` are seconds
+    after the first failure, the second …; none: 2, 4, 8 to an hour. Until
+    `paused_until`, by the database's clock, it is given nothing.
     """
 
     name: str
@@ -73,7 +74,10 @@ _said: tuple[float, list[Sink]] | None = None
 
 
 def register(sink: Sink) -> None:
-    """Add a sink; it gets what is recorded from now on.
+    """Add a sink; it gets what is recorded once every sender knows it.
+
+    Until then, while a new version is put in place, an old one that puts an event
+    down leaves it out. Those of a source are rows, which all senders read.
 
     Raises:
         ValueError: the name is taken.
@@ -104,14 +108,31 @@ def passing() -> list[Sink]:
     global _said
     said = _said
     if said is None or time.monotonic() - said[0] > _BELIEVED:
-        said = (time.monotonic(), [sink for source in _sources for sink in source()])
+        said = (time.monotonic(), ask())
         _said = said
     return said[1]
 
 
+def ask() -> list[Sink]:
+    """Return the sinks that the sources name at this moment."""
+    return [sink for source in _sources for sink in source()]
+
+
 def registered() -> list[Sink]:
-    """Return every sink."""
+    """Return every sink, those of the sources as of a second ago at most."""
     return [*standing(), *passing()]
+
+
+def now_registered() -> list[Sink]:
+    """Return every sink at this moment, by a query a source."""
+    return [*standing(), *ask()]
+
+
+def as_it_is_now(sink: Sink) -> Sink | None:
+    """Return a sink as it is at this moment; None if it is gone."""
+    if _sinks.get(sink.name) is sink:
+        return sink
+    return next((found for found in ask() if found.name == sink.name), None)
 
 
 def cloud_event(event: Event) -> dict[str, Any]:

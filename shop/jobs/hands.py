@@ -29,7 +29,8 @@ _AFTER_FAILURE = 2.0
 class Hands:
     """So many threads that run jobs of these queues, and one that says that they live.
 
-    Of the hands that serve both queues, long work takes one at most.
+    Of the hands that serve both queues, long work takes one at most; and that one it
+    gets, however much short work there is, unless it is the only one.
     `lost` is called when a job has passed its time limit and its thread with it.
     """
 
@@ -44,8 +45,12 @@ class Hands:
         self._news = threading.Event()
         self._looking = threading.Lock()
         self._long = threading.Semaphore(1 if "default" in queues else number)
-        # Runs that have passed their limit; if one comes to its end, its hand does too.
-        self._overdue: set[UUID] = set()
+        self._order: tuple[Queue, ...] = ("long", "default")
+        if number == 1:
+            self._order = ("default", "long")
+        # What the hands run. Who takes a claim out, the hand at the run's end or the
+        # pulse that gives it up, sees to what follows.
+        self._held: set[UUID] = set()
         self._threads: list[threading.Thread] = []
         self._pulse = threading.Thread(target=self._live, name="pulse", daemon=True)
 
@@ -100,31 +105,41 @@ class Hands:
         return None
 
     def _claim(self) -> Job | None:
-        """Claim a job, a short one before a long one."""
-        if "default" in self._queues:
-            row = queue.claim_next(["default"])
+        """Claim a job that there is a hand for."""
+        for kind in self._order:
+            if kind not in self._queues:
+                continue
+            if kind == "long" and not self._long.acquire(blocking=False):
+                continue
+            row = None
+            try:
+                row = queue.claim_next(kind)
+            finally:
+                if kind == "long" and row is None:
+                    self._long.release()
             if row is not None:
                 return row
-        if "long" not in self._queues or not self._long.acquire(blocking=False):
-            return None
-        row = None
-        try:
-            row = queue.claim_next(["long"])
-        finally:
-            if row is None:
-                self._long.release()
-        return row
+        return None
 
     def _do(self, row: Job) -> bool:
         """Run a job; returns whether it ended in time."""
+        assert row.claim is not None
+        self._held.add(row.claim)
         try:
             queue.do(row, self._stopping)
         finally:
-            overdue = row.claim in self._overdue
-            if row.queue == "long" and not overdue:
+            in_time = self._let_go(row.claim)
+            if in_time and row.queue == "long":
                 self._long.release()
             close_old_connections()
-        return not overdue
+        return in_time
+
+    def _let_go(self, claim: UUID) -> bool:
+        try:
+            self._held.remove(claim)
+        except KeyError:
+            return False
+        return True
 
     def _live(self) -> None:
         """Renew the leases of what is run here, and take back what others have lost."""
@@ -147,12 +162,13 @@ class Hands:
     def _renew(self) -> None:
         now = time.monotonic()
         for claim, run in list(queue.running.items()):
-            if now >= run.limit:
-                self._overdue.add(claim)
+            if now >= run.limit and self._let_go(claim):
                 queue.running.pop(claim, None)
-                queue.overdue(run.row)
                 if run.row.queue == "long":
                     self._long.release()
-                self._lost()
+                try:
+                    queue.overdue(run.row)
+                finally:
+                    self._lost()
         if queue.running:
             queue.renew(list(queue.running))

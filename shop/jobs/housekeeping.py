@@ -18,8 +18,9 @@ from shop.webhooks.models import Attempt
 def prune() -> str:
     """Delete old job rows, keys, delivery notes, attempts, expired tokens and sessions."""
     now = timezone.now()
-    old = now - timedelta(days=settings.JOB_HISTORY_DAYS)
-    jobs, _ = Job.objects.long_ago(old).delete()
+    keep = timedelta(days=settings.JOB_HISTORY_DAYS)
+    old = now - keep
+    jobs, _ = Job.objects.long_ago(now, keep).delete()
     offsets = delivery.prune(old)
     attempts, _ = Attempt.objects.filter(time__lt=old).delete()
     keys, _ = IdempotencyKey.objects.filter(

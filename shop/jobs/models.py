@@ -22,10 +22,16 @@ class JobQuerySet(models.QuerySet["Job"]):
         unleased = models.Q(lease_until=None, started_at__lt=now - timedelta(minutes=30))
         return self.filter(models.Q(lease_until__lt=now) | unleased, state=Job.State.RUNNING)
 
-    def long_ago(self, before: datetime) -> "JobQuerySet":
-        """Jobs that ended well, or were cancelled, before `before`."""
-        ended = [Job.State.FINISHED, Job.State.CANCELLED]
-        return self.filter(state__in=ended, finished_at__lt=before)
+    def long_ago(self, now: datetime, keep: timedelta) -> "JobQuerySet":
+        """Jobs that ended well, or were cancelled, longer than `keep` ago.
+
+        And those that failed, once nobody has seen to them for six times as long.
+        """
+        done = [Job.State.FINISHED, Job.State.CANCELLED]
+        return self.filter(
+            models.Q(state__in=done, finished_at__lt=now - keep)
+            | models.Q(state=Job.State.FAILED, finished_at__lt=now - 6 * keep)
+        )
 
 
 class Job(models.Model):

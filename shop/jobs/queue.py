@@ -151,7 +151,8 @@ def _tell(queue: Queue) -> None:
 def enqueue(name: str, *, unique_key: str = "", **arguments: Any) -> Job | None:
     """Add a job in the caller's transaction; workers are told after the commit.
 
-    Returns None if a job with `unique_key` waits already.
+    Returns None if a job with `unique_key` waits already; that one is not begun before
+    the caller's transaction has ended, so it finds what that has changed.
 
     Raises:
         LookupError: no such job.
@@ -159,19 +160,37 @@ def enqueue(name: str, *, unique_key: str = "", **arguments: Any) -> Job | None:
     if name not in _registry:
         raise LookupError(f"No job is named {name}.")
     queue = _registry[name].queue
+    row = None
+    while row is None:
+        row = _add(name, arguments, unique_key)
+        # If none waits, it was begun in this very moment.
+        if row is None and _waits(unique_key):
+            return None
+    transaction.on_commit(lambda: _tell(queue))
+    return row
+
+
+def _add(name: str, arguments: dict[str, Any], unique_key: str) -> Job | None:
     try:
         with transaction.atomic():
-            row = Job.objects.create(
+            return Job.objects.create(
                 task=name,
                 arguments=arguments,
-                queue=queue,
+                queue=_registry[name].queue,
                 unique_key=unique_key,
                 correlation_id=correlation_id.get(),
             )
     except IntegrityError:
+        if not unique_key:
+            raise
         return None
-    transaction.on_commit(lambda: _tell(queue))
-    return row
+
+
+def _waits(unique_key: str) -> bool:
+    waiting = Job.objects.filter(unique_key=unique_key, state=Job.State.QUEUED)
+    if connection.in_atomic_block:
+        waiting = waiting.select_for_update(no_key=True)
+    return waiting.values_list("pk").first() is not None
 
 
 def leave(name: str, **arguments: Any) -> None:
@@ -193,15 +212,18 @@ def leave(name: str, **arguments: Any) -> None:
     transaction.on_commit(wake_hands)
 
 
-def claim_next(queues: Collection[Queue]) -> Job | None:
-    """Claim the job of these queues that has been due longest; the caller must `do` it."""
-    due = Job.objects.due(timezone.now()).filter(queue__in=queues)
-    # Of several workers that see the same rows one gets each, and few get none.
-    for job_id in due.order_by("due_at", "pk").values_list("pk", flat=True)[:5]:
-        row = claim(job_id)
-        if row is not None:
-            return row
-    return None
+def claim_next(queue: Queue) -> Job | None:
+    """Claim the job of this queue that has been due longest; the caller must `do` it."""
+    due = Job.objects.due(timezone.now()).filter(queue=queue)
+    # Who finds nothing, as most do, has not locked SQLite for it.
+    if not due.exists():
+        return None
+    with transaction.atomic():
+        # Of several workers each gets another, and none waits for what somebody
+        # else holds just now.
+        free = due.order_by("due_at", "pk").select_for_update(skip_locked=True, no_key=True)
+        job_id = free.values_list("pk", flat=True).first()
+        return claim(job_id) if job_id is not None else None
 
 
 def claim(job_id: int) -> Job | None:
@@ -335,21 +357,25 @@ def _failed(row: Job, error: Exception) -> bool:
         _still_mine(row).update(state=Job.State.FAILED, finished_at=now, error=text)
         return True
     pause = 2**row.attempts * random.uniform(0.5, 1.5)  # noqa: S311
-    _requeue(row, _still_mine(row), due_at=now + timedelta(seconds=pause), error=text)
+    due_at = now + timedelta(seconds=pause)
+    _requeue(row, _still_mine(row), error=text, instead=Job.State.FAILED, due_at=due_at)
     return False
 
 
-def _requeue(row: Job, rows: Any, *, error: str, **fields: Any) -> None:
-    """Have the job wait again, if it is still among `rows`."""
+def _requeue(row: Job, rows: Any, *, error: str, instead: str, **fields: Any) -> None:
+    """Have the job wait again, if it is still among `rows`.
+
+    If another with the same key waits by now, that one does the work, and this one
+    ends as `instead`.
+    """
     try:
         with transaction.atomic():
             rows.filter(cancel_requested=False).update(
                 state=Job.State.QUEUED, error=error, claim=None, lease_until=None, **fields
             )
     except IntegrityError:
-        # Another with the same key waits by now and will do the work.
         rows.update(
-            state=Job.State.FAILED,
+            state=instead,
             finished_at=timezone.now(),
             error=error or "Another with the same key waits.",
         )
@@ -365,6 +391,7 @@ def give_back(row: Job) -> None:
         row,
         _still_mine(row),
         error=row.error,
+        instead=Job.State.CANCELLED,
         due_at=timezone.now(),
         attempts=F("attempts") - 1,
     )
@@ -418,9 +445,8 @@ def take_back() -> int:
     rows = list(Job.objects.abandoned(now))
     for row in rows:
         # It may have been slow, and have renewed the lease since.
-        _abandoned(
-            row, _still_mine(row).filter(lease_until=row.lease_until), "The worker went away."
-        )
+        lapsed = _still_mine(row).filter(lease_until=row.lease_until)
+        _abandoned(row, lapsed, "The worker went away.", instead=Job.State.CANCELLED)
     return len(rows)
 
 
@@ -428,22 +454,23 @@ def overdue(row: Job) -> None:
     """Give up a run of this process that has passed its time limit."""
     logger.error("job overdue", extra={"job": row.pk, "task": row.task})
     limit = TIME_LIMITS[row.queue]  # type: ignore[index]
-    _abandoned(row, _still_mine(row), f"It took longer than {limit} seconds.")
+    why = f"It took longer than {limit} seconds."
+    _abandoned(row, _still_mine(row), why, instead=Job.State.FAILED)
 
 
-def _abandoned(row: Job, rows: Any, why: str) -> None:
+def _abandoned(row: Job, rows: Any, why: str, *, instead: str) -> None:
     known = _registry.get(row.task)
     if known and row.attempts >= known.attempts:
         rows.update(state=Job.State.FAILED, finished_at=timezone.now(), error=why)
     else:
-        _requeue(row, rows, due_at=timezone.now(), error=why)
+        _requeue(row, rows, error=why, instead=instead, due_at=timezone.now())
 
 
 def sweep(queue: Queue = "default") -> int:
     """Do all of the queue that is due, here and now; returns how many jobs were run."""
     take_back()
     ran = 0
-    while (row := claim_next([queue])) is not None:
+    while (row := claim_next(queue)) is not None:
         do(row)
         ran += 1
     return ran

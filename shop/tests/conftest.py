@@ -1,11 +1,13 @@
 """Fixtures of the shop's tests."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from conftest import person
+from shop.tests.rabbit import Rabbit
 from shop.tests.scene import Shop
 
 
@@ -32,3 +34,18 @@ def shop(
         operations=person("operations", "Operations", is_staff=True),
         porter=person("porter", is_staff=True),
     )  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def _rabbit(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rabbit]:
+    node = Rabbit(tmp_path_factory.mktemp("rabbit"))
+    yield node
+    node.close()
+
+
+@pytest.fixture
+def rabbit(_rabbit: Rabbit) -> Rabbit:
+    """A RabbitMQ to be killed, for tests that are skipped where none is installed."""
+    _rabbit.start()
+    _rabbit.wait_until_ready()
+    return _rabbit

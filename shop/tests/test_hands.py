@@ -6,6 +6,7 @@ from datetime import timedelta
 from uuid import uuid4
 
 import pytest
+from django.db import OperationalError
 from django.utils import timezone
 
 from shop.jobs import hands, queue
@@ -71,6 +72,37 @@ def test_long_work_takes_one_of_the_hands_and_holds_up_nothing(start, register):
     wait_for(lambda: states("test.long") == ["finished"] * 3)
 
 
+def test_long_work_gets_its_hand_however_much_short_work_there_is(start, register):
+    done = []
+
+    def short():
+        done.append("short")
+        # There is always one more.
+        if "long" not in done:
+            queue.enqueue("test.short")
+
+    register("test.short", short)
+    register("test.long", lambda: done.append("long"), "long")
+    for _ in range(20):
+        queue.enqueue("test.short")
+    start()
+    wait_for(lambda: len(done) > 20)
+    queue.enqueue("test.long")
+    wait_for(lambda: states("test.long") == ["finished"])
+    wait_for(lambda: set(states("test.short")) == {"finished"})
+
+
+def test_one_hand_for_both_does_short_work_first(start, register):
+    done = []
+    register("test.short", lambda: done.append("short"))
+    register("test.long", lambda: done.append("long"), "long")
+    for name in ("test.long", "test.long", "test.short"):
+        queue.enqueue(name)
+    start(number=1)
+    wait_for(lambda: len(done) == 3)
+    assert done == ["short", "long", "long"]
+
+
 def test_hands_take_what_is_of_their_queues(start, register):
     register("test.long", lambda: None, "long")
     register("test.short", lambda: None)
@@ -134,6 +166,49 @@ def test_a_hand_that_is_lost_in_a_job_is_replaced(start, register, monkeypatch):
     monkeypatch.setitem(queue.TIME_LIMITS, "long", 60)
     queue.enqueue("test.stuck")
     wait_for(lambda: states("test.stuck") == ["failed", "finished"])
+
+
+def test_a_lost_hand_is_replaced_though_the_database_is_away(start, register, monkeypatch):
+    end = threading.Event()
+    monkeypatch.setitem(queue.TIME_LIMITS, "default", 0)
+    register("test.stuck", lambda: end.wait(300) and None)
+    register("test.short", lambda: None)
+
+    def away(row):
+        monkeypatch.setitem(queue.TIME_LIMITS, "default", 60)
+        raise OperationalError("gone")
+
+    monkeypatch.setattr(queue, "overdue", away)
+    queue.enqueue("test.stuck")
+    start(number=1)
+    wait_for(lambda: queue.TIME_LIMITS["default"] == 60)
+    queue.enqueue("test.short")
+    try:
+        wait_for(lambda: states("test.short") == ["finished"])
+    finally:
+        end.set()
+
+
+def test_a_run_that_ends_as_it_is_given_up_ends_once(start, register, monkeypatch):
+    """Its hand goes on, and long work has no second place by it."""
+    hand = Hands(BOTH, 3)
+    monkeypatch.setitem(queue.TIME_LIMITS, "long", 0)
+    run = []
+
+    def work():
+        run.extend(queue.running.items())
+
+    register("test.long", work, "long")
+    queue.enqueue("test.long")
+    assert hand._do(hand._claim())
+    # The pulse had seen it run.
+    queue.running.update(run)
+    hand._renew()
+    queue.running.clear()
+    assert not hand._threads
+    assert states("test.long") == ["finished"]
+    assert hand._long.acquire(blocking=False)
+    assert not hand._long.acquire(blocking=False)
 
 
 def test_what_does_not_end_in_time_is_given_back(register):

@@ -97,6 +97,15 @@ def _start(connection: Connection) -> Request:
     return request
 
 
+def _is_held_up(request: Request) -> bool:
+    return request.waits_for is not None
+
+
+def _held_up(request: Request) -> "asyncio.Future[None]":
+    assert request.waits_for is not None
+    return request.waits_for
+
+
 def test_the_next_chunk_waits_while_the_connection_takes_nothing(connection: Connection):
     complaints: list[Any] = []
 
@@ -106,9 +115,9 @@ def test_the_next_chunk_waits_while_the_connection_takes_nothing(connection: Con
 
     async def test() -> None:
         request = _start(connection)
-        await request.room()
+        assert not _is_held_up(request)
         connection.producer.pauseProducing()
-        waiting = asyncio.ensure_future(request.room())
+        waiting = _held_up(request)
         await asyncio.sleep(0)
         assert not waiting.done()
         connection.producer.resumeProducing()
@@ -126,7 +135,7 @@ def test_a_lost_connection_keeps_nobody_waiting(connection: Connection):
     async def test() -> None:
         request = _start(connection)
         connection.producer.pauseProducing()
-        waiting = asyncio.ensure_future(request.room())
+        waiting = _held_up(request)
         await asyncio.sleep(0)
         request.channel.connectionLost(Exception())
         await waiting
@@ -142,7 +151,7 @@ def test_an_answer_on_a_connection_that_is_still_busy_with_the_last_one_waits_to
         request.handle_reply({"type": "http.response.body", "body": b""})
         connection.producer.pauseProducing()
         second = _start(connection)
-        waiting = asyncio.ensure_future(second.room())
+        waiting = _held_up(second)
         await asyncio.sleep(0)
         assert not waiting.done()
         connection.producer.resumeProducing()

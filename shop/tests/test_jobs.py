@@ -7,9 +7,11 @@ from types import SimpleNamespace
 from uuid import uuid4
 
 import pytest
+from django.db import connection, transaction
 from django.utils import timezone
 
 from products.models import Product
+from shop.accounts.models import User
 from shop.jobs import queue
 from shop.jobs.models import Job
 
@@ -42,6 +44,87 @@ def hints(monkeypatch):
     told = []
     monkeypatch.setattr(queue, "_wake", told.append)
     return told
+
+
+@pytest.mark.parametrize(
+    ("end", "state"),
+    [
+        (lambda row: queue.take_back(), "cancelled"),
+        (queue.give_back, "cancelled"),
+        (queue.overdue, "failed"),
+    ],
+    ids=["worker died", "worker stopped", "too long"],
+)
+def test_a_run_that_was_cut_short_is_left_to_the_next_of_its_key(ran, hints, end, state):
+    first = queue.enqueue("test.work", unique_key="hourly")
+    row = queue.claim(first.pk)
+    second = queue.enqueue("test.work", unique_key="hourly")
+    past = timezone.now() - timedelta(seconds=1)
+    Job.objects.filter(pk=first.pk).update(lease_until=past)
+    row.lease_until = past
+    end(row)
+    first.refresh_from_db()
+    assert first.state == state
+    assert first.error
+    assert queue.sweep() == 1
+    second.refresh_from_db()
+    assert (second.state, len(ran)) == ("finished", 1)
+
+
+@pytest.mark.postgresql
+@pytest.mark.django_db(transaction=True)
+def test_a_job_that_waits_is_not_begun_before_the_change_it_is_to_see(monkeypatch, hints, alice):
+    """Else it would do its work on the old state, and nobody would do it on the new."""
+    seen = []
+    register(monkeypatch, lambda: seen.append(User.objects.get(pk=alice.pk).first_name) or "")
+    queue.enqueue("test.work", unique_key="names")
+    worker = threading.Thread(target=at_work)
+    with transaction.atomic():
+        User.objects.filter(pk=alice.pk).update(first_name="new")
+        assert queue.enqueue("test.work", unique_key="names") is None
+        worker.start()
+        worker.join(1)
+        # It did not wait for this one, as it would not for others.
+        assert not worker.is_alive()
+        assert seen == []
+    assert queue.sweep() == 1
+    assert seen == ["new"]
+
+
+def at_work():
+    try:
+        queue.sweep()
+    finally:
+        connection.close()
+
+
+@pytest.mark.postgresql
+@pytest.mark.django_db(transaction=True)
+def test_what_one_transaction_holds_holds_up_no_other_job(ran, hints):
+    rows = [queue.enqueue("test.work", order=number) for number in range(10)]
+    held = [row.pk for row in rows[:6]]
+    with transaction.atomic():
+        assert len(Job.objects.select_for_update().filter(pk__in=held)) == 6
+        worker = threading.Thread(target=at_work)
+        worker.start()
+        worker.join(30)
+        assert [call["order"] for call in ran] == [6, 7, 8, 9]
+    assert queue.sweep() == 6
+
+
+def test_a_key_that_is_begun_in_this_very_moment_is_wanted_again(ran, hints, monkeypatch):
+    """Between the refusal of the row and the look who refused it."""
+    first = queue.enqueue("test.work", unique_key="names")
+    waits = queue._waits
+
+    def late(key):
+        queue.claim(first.pk)
+        return waits(key)
+
+    monkeypatch.setattr(queue, "_waits", late)
+    second = queue.enqueue("test.work", unique_key="names")
+    assert second is not None
+    assert second.pk != first.pk
 
 
 def test_a_job_is_announced_after_the_commit_and_runs_once(
@@ -363,7 +446,10 @@ def test_old_rows_are_pruned(settings, alice, hints):
     past = timezone.now() - timedelta(days=365)
     Job.objects.create(task="old", state="finished", finished_at=past)
     Job.objects.create(task="older", state="cancelled", finished_at=past)
-    Job.objects.create(task="kept", state="failed", finished_at=past)
+    Job.objects.create(task="oldest", state="failed", finished_at=past)
+    seen = timezone.now() - timedelta(days=5 * settings.JOB_HISTORY_DAYS)
+    Job.objects.create(task="kept", state="failed", finished_at=seen)
+    Job.objects.create(task="kept", state="queued", due_at=past)
     IdempotencyKey.objects.create(caller="1", key="old", fingerprint="")
     IdempotencyKey.objects.update(created_at=past)
     IdempotencyKey.objects.create(caller="1", key="new", fingerprint="")
@@ -374,7 +460,7 @@ def test_old_rows_are_pruned(settings, alice, hints):
     queue.run(job.pk)
     job.refresh_from_db()
     assert job.state == "finished"
-    assert job.result == "2 jobs, 0 deliveries, 0 attempts, 1 keys, 1 tokens"
+    assert job.result == "3 jobs, 0 deliveries, 0 attempts, 1 keys, 1 tokens"
     assert set(Job.objects.values_list("task", flat=True)) == {"kept", "shop.prune"}
     assert IdempotencyKey.objects.get().key == "new"
 

@@ -14,12 +14,13 @@ from rest_framework.decorators import action
 from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 
-from shop.errors import ShopError, refuses
+from shop.errors import refuses
 from shop.events import sinks
 from shop.events.models import Event
-from shop.fields import Flag, Key, Text, Whole, read_key
+from shop.fields import Flag, Key, Moment, Text, Whole, read_key
 from shop.outgoing import new_secret
 from shop.rest import (
+    CONTRADICTION,
     NO_SUCH_THING,
     ListQuery,
     Order,
@@ -35,16 +36,9 @@ from shop.rest import (
 from shop.schema import location_of, page_of
 from shop.viewsets import ShopViewSet, caller
 from shop.webhooks import sending
-from shop.webhooks.models import Attempt, Webhook
+from shop.webhooks.models import Attempt, AttemptQuerySet, Webhook
 
 _check_url = URLValidator(schemes=["http", "https"])
-
-
-class Switched(ShopError):
-    """The webhook is switched off."""
-
-    code = "webhook_off"
-    title = "Switched off"
 
 
 class WebhookInput(StrictSerializer):
@@ -66,6 +60,39 @@ class AgainInput(StrictSerializer):
     """Which event."""
 
     event_id = serializers.UUIDField()
+
+
+class ResendInput(StrictSerializer):
+    """Which events: those of a time, or a subject's, or a subject's of a time."""
+
+    since = Moment(required=False)
+    until = Moment(required=False)
+    subject = Text(max_length=100, required=False)
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        """Refuse everything there ever was, and a time that ends before it begins."""
+        since, until = attrs.get("since"), attrs.get("until")
+        if since is None and "subject" not in attrs:
+            raise ValidationError({"since": [_("Give since or subject.")]}, CONTRADICTION)
+        if since is not None and until is not None and until <= since:
+            raise ValidationError({"until": [_("This is not after since.")]}, CONTRADICTION)
+        return attrs
+
+
+class ResendOutput(serializers.Serializer[Any]):
+    """How many events will be sent."""
+
+    events = serializers.IntegerField(min_value=0, max_value=sending.RESENT)
+
+
+class AttemptQuery(ListQuery):
+    """What the log can be narrowed by."""
+
+    taken = serializers.ChoiceField(["true", "false"], allow_blank=True, required=False)
+    status = Whole(min_value=100, max_value=599, required=False)
+    event_id = serializers.UUIDField(required=False)
+    type = Text(required=False, allow_blank=True, max_length=100)
+    subject = Text(required=False, allow_blank=True, max_length=100)
 
 
 class WebhookOutput(serializers.Serializer[Any]):
@@ -133,6 +160,7 @@ class WebhookViewSet(ShopViewSet):
         "destroy": "shop.delete_webhook",
         "rotate": "shop.change_webhook",
         "attempts": "shop.view_attempt",
+        "resend": "shop.change_webhook",
         "test": "shop.change_webhook",
         "again": "shop.change_webhook",
     }
@@ -194,12 +222,12 @@ class WebhookViewSet(ShopViewSet):
         secret = sending.rotate_secret(webhook, **checked(RotateInput, request.data))
         return json_response({**_as_json(_get(id)), "secret": secret})
 
-    @extend_schema(parameters=[ListQuery], responses=page_of(AttemptOutput))
+    @extend_schema(parameters=[AttemptQuery], responses=page_of(AttemptOutput))
     @action(detail=True, methods=["get"])
     def attempts(self, request: Request, id: str) -> HttpResponse:
         """What was sent and what came back, newest first."""
-        query = {**read_query(request, ListQuery), "ordering": "newest"}
-        rows = Attempt.objects.filter(webhook=read_key(id))
+        query = {**read_query(request, AttemptQuery), "ordering": "newest"}
+        rows = _narrowed(Attempt.objects.filter(webhook=read_key(id)), query)
         window = paginate(request, query, rows.all, _ATTEMPTS)
         if not window.rows:
             # Nothing was sent, or there is nothing to send to.
@@ -214,7 +242,7 @@ class WebhookViewSet(ShopViewSet):
         return json_response(_attempt_json(sending.send_test(_get(id))))
 
     @extend_schema(request=AgainInput, responses=AttemptOutput)
-    @refuses(Switched)
+    @refuses(sending.SwitchedOff)
     @action(detail=True, methods=["post"])
     def again(self, request: Request, id: str) -> HttpResponse:
         """Send an event now, once more, under its same id; the answer tells how it went."""
@@ -224,8 +252,23 @@ class WebhookViewSet(ShopViewSet):
         if event is None:
             raise ValidationError({"event_id": [_("There is no such event.")]}, NO_SUCH_THING)
         if not webhook.enabled:
-            raise Switched(_("The webhook is switched off."))
+            raise sending.SwitchedOff(_("The webhook is switched off."))
         return json_response(_attempt_json(sending.attempt(webhook, event)))
+
+    @extend_schema(request=ResendInput, responses={202: ResendOutput})
+    @refuses(sending.SwitchedOff)
+    @action(detail=True, methods=["post"])
+    def resend(self, request: Request, id: str) -> HttpResponse:
+        """Send the events of a time or a subject once more, soon; the log tells how it went."""
+        found = sending.order_again(_get(id), **checked(ResendInput, request.data))
+        return json_response({"events": found}, 202)
+
+
+def _narrowed(rows: AttemptQuerySet, query: dict[str, Any]) -> AttemptQuerySet:
+    if query.get("taken"):
+        rows = rows.taken() if query["taken"] == "true" else rows.not_taken()
+    wanted = {name: query.get(name) for name in ("status", "event_id", "type", "subject")}
+    return rows.filter(**{name: value for name, value in wanted.items() if value})
 
 
 def _get(id: str) -> Webhook:

@@ -2,6 +2,7 @@
 
 from django.conf import settings
 from django.db import models
+from django.db.models import Q
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
@@ -46,6 +47,21 @@ class Webhook(models.Model):
         return f"webhook:{self.pk}"
 
 
+NOT_TAKEN = Q(status=None) | Q(status__lt=200) | Q(status__gte=300)
+
+
+class AttemptQuerySet(models.QuerySet["Attempt"]):
+    """Verbs on attempts."""
+
+    def taken(self) -> "AttemptQuerySet":
+        """Those that the receiver took."""
+        return self.filter(status__gte=200, status__lt=300)
+
+    def not_taken(self) -> "AttemptQuerySet":
+        """Those without an answer, and those that were refused."""
+        return self.filter(NOT_TAKEN)
+
+
 class Attempt(models.Model):
     """One request to a webhook's address."""
 
@@ -67,6 +83,8 @@ class Attempt(models.Model):
     answer = models.TextField(_("answer"), blank=True)
     error = models.TextField(_("error"), blank=True)
 
+    objects = AttemptQuerySet.as_manager()
+
     class Meta:
         app_label = "shop"
         ordering = ["-id"]
@@ -76,6 +94,7 @@ class Attempt(models.Model):
             models.Index(fields=["webhook", "event_id"], name="attempt_event"),
             models.Index(fields=["webhook", "-id"], name="attempt_newest"),
             models.Index(fields=["time"], name="attempt_time"),
+            models.Index(fields=["webhook", "-id"], condition=NOT_TAKEN, name="attempt_not_taken"),
         ]
 
     def __str__(self) -> str:

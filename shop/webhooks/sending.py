@@ -11,7 +11,7 @@ subject alone. Either is tried again over about a day; then, or at once if it an
 
 import time
 from collections.abc import Iterable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
@@ -20,17 +20,20 @@ from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.core.mail import send_mail
 from django.db import transaction
-from django.db.models import F, Q
+from django.db.models import F, Q, QuerySet
 from django.utils import timezone
+from django.utils.dateparse import parse_datetime
 from django.utils.translation import gettext as _
 from django.utils.translation import override
 
 from shop import outgoing
+from shop.db import now
+from shop.errors import ShopError
 from shop.events import sinks
 from shop.events.models import Event, SinkOffset
 from shop.events.sinks import Sink, SinkDown, cloud_event
 from shop.ids import uuid7
-from shop.jobs.queue import enqueue, job
+from shop.jobs.queue import enqueue, job, progress
 from shop.redact import redact
 from shop.webhooks.models import Attempt, Webhook
 
@@ -40,6 +43,16 @@ PAUSES = (5, 30, 120, 600, 1800, 3600, 7200, 14400, 28800, 28800)
 _BODY = 4000
 _ERROR = 500
 _GONE = 410
+# Events that are sent again by one order, and that one query reads.
+RESENT = 20_000
+_READ = 200
+
+
+class SwitchedOff(ShopError):
+    """The webhook is switched off."""
+
+    code = "webhook_off"
+    title = "Switched off"
 
 
 def signatures(webhook: Webhook, message_id: str, timestamp: int, body: bytes) -> str:
@@ -53,8 +66,8 @@ def signatures(webhook: Webhook, message_id: str, timestamp: int, body: bytes) -
 def attempt(webhook: Webhook, event: Event) -> Attempt:
     """Post an event once, and note how it went. What it tells is in the row; nothing is raised."""
     body = orjson.dumps(cloud_event(event))
-    now = timezone.now()
-    message_id, timestamp = str(event.pk), int(now.timestamp())
+    began_at = timezone.now()
+    message_id, timestamp = str(event.pk), int(began_at.timestamp())
     headers = {
         "content-type": "application/cloudevents+json",
         "webhook-id": message_id,
@@ -66,7 +79,7 @@ def attempt(webhook: Webhook, event: Event) -> Attempt:
         event_id=event.pk,
         type=event.type,
         subject=event.subject,
-        time=now,
+        time=began_at,
         headers=headers,
         body=body[:_BODY].decode("utf-8", "ignore"),
     )
@@ -116,7 +129,7 @@ def _deliver(webhook_id: int, event: Event) -> None:
         webhook,
         failing_since=since,
         failures=F("failures") + 1,
-        paused_until=timezone.now() + pause,
+        paused_until=now() + pause,
     )
     raise SinkDown(row.error, pause)
 
@@ -134,7 +147,10 @@ def _given_up(webhook_id: int, event: Event, error: Exception) -> None:
 
 
 def switch_off(webhook: Webhook, reason: str) -> bool:
-    """Send no more, and tell staff once. Returns whether it was this call that did it."""
+    """Send no more, and tell staff once. Returns whether it was this call that did it.
+
+    Writes to the database only.
+    """
     with transaction.atomic():
         changed = Webhook.objects.filter(pk=webhook.pk, enabled=True).update(
             enabled=False, switched_off_at=timezone.now(), reason=reason[:500]
@@ -215,6 +231,89 @@ def send_again(webhook_id: int, event_id: str) -> str:
     if webhook is None or event is None:
         return "nothing to send, or switched off"
     return _told(attempt(webhook, event))
+
+
+def events_again(
+    webhook: Webhook, *, since: datetime | None, until: datetime | None, subject: str
+) -> QuerySet[Event]:
+    """Return the events of its types of a time, or of a subject; the oldest RESENT of them."""
+    rows = Event.objects.all()
+    if webhook.types:
+        rows = rows.filter(type__in=webhook.types)
+    if since is not None:
+        rows = rows.filter(time__gte=since)
+    if until is not None:
+        rows = rows.filter(time__lt=until)
+    if subject:
+        rows = rows.filter(subject=subject).order_by("sequence")
+    else:
+        rows = rows.order_by("time", "sequence")
+    return rows[:RESENT]
+
+
+def order_again(
+    webhook: Webhook,
+    *,
+    since: datetime | None = None,
+    until: datetime | None = None,
+    subject: str = "",
+) -> int:
+    """Have a time's events, or a subject's, sent once more, soon; returns how many they are.
+
+    Raises:
+        SwitchedOff: the webhook is.
+    """
+    if not webhook.enabled:
+        raise SwitchedOff(_("The webhook is switched off."))
+    # Not what happens from now on: that comes by itself.
+    until = min(until or timezone.now(), timezone.now())
+    found = events_again(webhook, since=since, until=until, subject=subject).count()
+    if found:
+        enqueue(
+            "shop.send_events_again",
+            webhook_id=webhook.pk,
+            since=since.isoformat() if since else "",
+            until=until.isoformat(),
+            subject=subject,
+        )
+    return found
+
+
+@job("shop.send_events_again", queue="long", attempts=1)
+def send_events_again(webhook_id: int, since: str, until: str, subject: str) -> str:
+    """Send the events of a time or a subject once more, oldest first, under their same ids.
+
+    Refusals are counted, and the log of attempts has them. A receiver that gives no
+    answer, or wants no more, ends it.
+    """
+    webhook = Webhook.objects.filter(pk=webhook_id).first()
+    if webhook is None:
+        return "no such webhook"
+    wanted = events_again(
+        webhook,
+        since=parse_datetime(since) if since else None,
+        until=parse_datetime(until),
+        subject=subject,
+    )
+    pks = list(wanted.values_list("pk", flat=True))
+    sent = refused = 0
+    for start in range(0, len(pks), _READ):
+        events = Event.objects.in_bulk(pks[start : start + _READ])
+        for pk in pks[start : start + _READ]:
+            progress(sent / len(pks), f"{sent} of {len(pks)}")
+            # As it stands now: its address, its secrets, and whether it is on.
+            webhook = Webhook.objects.filter(pk=webhook_id, enabled=True).first()
+            if webhook is None:
+                raise outgoing.Refused(f"switched off after {sent} of {len(pks)}")
+            row = attempt(webhook, events[pk])
+            if row.status in (None, _GONE):
+                raise outgoing.Refused(f"{_told(row)} after {sent} of {len(pks)}")
+            sent += 1
+            refused += not row.taken
+    told = f"{sent} sent, {refused} refused"
+    if sent == RESENT:
+        told += f", and there may be more from {events[pks[-1]].time.isoformat()}"
+    return told
 
 
 def _told(row: Attempt) -> str:

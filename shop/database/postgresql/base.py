@@ -1,9 +1,11 @@
 """PostgreSQL: the same metrics and safety as the stock backends, at less cost a query."""
 
+import json
 import select
 from typing import Any
 
 from django.db.backends.postgresql import base
+from django.db.models import QuerySet
 
 from shop.database.counting import CountedConnections, counting
 
@@ -32,3 +34,12 @@ class DatabaseWrapper(CountedConnections, base.DatabaseWrapper):
         if not poller.poll(0):
             return True
         return bool(super().is_usable())
+
+    def estimated_rows(self, rows: QuerySet[Any]) -> int:
+        """Return about how many rows there are: what the planner expects. One query."""
+        sql, params = rows.order_by().values("pk").query.get_compiler(connection=self).as_sql()
+        with self.cursor() as cursor:
+            cursor.execute(f"EXPLAIN (FORMAT JSON) {sql}", params)
+            told = cursor.fetchone()[0]
+        (plan,) = json.loads(told) if isinstance(told, str) else told
+        return int(plan["Plan"]["Plan Rows"])

@@ -9,7 +9,8 @@ from django.core.management.base import BaseCommand
 from shop.events.sender import Sender
 from shop.events.sinks import registered
 
-_PATIENCE = 60.0
+# Seconds: more than the slowest delivery, less than the half minute after which it is killed.
+_PATIENCE = 25.0
 
 
 class Command(BaseCommand):

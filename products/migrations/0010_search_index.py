@@ -70,7 +70,7 @@ class Migration(migrations.Migration):
     atomic = False
 
     dependencies = [
-        ('products', '0007_search_words'),
+        ('products', '0009_search_words'),
     ]
 
     operations = [

@@ -20,7 +20,7 @@ def remove_trigrams(apps, schema_editor):
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('products', '0006_lists'),
+        ('products', '0008_changes'),
     ]
 
     operations = [

@@ -1,0 +1,446 @@
+"""Ready answers: what anybody may read, answered before Django is reached.
+
+A view hands `answer()` the way its body is made, and gets it kept in the process
+(shop.cache). Whoever is signed in is given it by the view. To those who are nobody
+`ReadyAnswers` gives it on the event loop: with the headers that Django gave the first
+of them, an ETag, and compressed for whoever takes that. Nothing that depends on who
+asks comes near it: a request with an Authorization or one of the shop's cookies is
+passed on, and a view that calls `answer()` promises that its body is the same for all.
+
+However many ask at once for what is not there, one request goes through the hop.
+"""
+
+import asyncio
+import gzip
+import hashlib
+import time
+from collections.abc import Awaitable, Callable, Collection, MutableMapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
+from urllib.parse import parse_qsl, urlencode
+
+from django.conf import settings
+from django.db import connection
+from django.http import HttpRequest, HttpResponse
+from django.http.request import split_domain_port, validate_host
+from django.utils.translation import get_language_from_request
+from rest_framework.request import Request
+
+from shop.accounts.throttles import address_key, buckets, rate_limit_headers
+from shop.cache import Knowledge, Store, Tag
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+Header = tuple[bytes, bytes]
+Key = tuple[str, str]
+
+# Bytes. What is smaller gains nothing on the wire.
+_COMPRESS_FROM = 600
+_COMPRESSION = 5
+# Requests that Django reads more of than their address.
+_NOT_FOR_US = frozenset({b"authorization", b"transfer-encoding", b"expect"})
+_LIMITS = (b"ratelimit", b"ratelimit-policy")
+# Headers of one request, not of the answer; and those that are written anew.
+_NOT_KEPT = frozenset({*_LIMITS, b"content-length", b"cache-control", b"vary"})
+# Languages, plain and secure.
+_MOST_VARIANTS = 8
+# Bytes of a query and of a header. What has been read is remembered, so that nobody
+# may fill the memory with it; whoever sends more is answered by Django.
+_LONGEST_QUERY, _LONGEST_HEADER = 800, 200
+
+
+@dataclass(slots=True)
+class _Head:
+    """The headers of an answer, as it is, compressed, and as a 304."""
+
+    plain: list[Header]
+    packed: list[Header]
+    unchanged: list[Header]
+
+
+@dataclass(slots=True, eq=False)
+class Answer:
+    """A body that is the same for all, and what goes with it."""
+
+    key: Key
+    body: bytes
+    etag: bytes
+    # Told how often the answer has been given.
+    count: Callable[[int], None] | None = None
+    packed: bytes | None = None
+    # The route's template.
+    route: str = ""
+    heads: dict[tuple[str, str], _Head] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Hit:
+    """The answer to one request. `headers` are everybody's, `limits` this caller's."""
+
+    answer: Answer
+    status: int
+    headers: list[Header]
+    limits: tuple[Header, ...]
+    body: bytes
+
+
+class Answers:
+    """The ready answers of one process."""
+
+    def __init__(self, knowledge: Knowledge, most: int) -> None:
+        """`most` is bytes."""
+        self.knowledge = knowledge
+        self.store: Store[Key, Answer] = Store(knowledge.tags, most)
+
+    def get(self, key: Key) -> Answer | None:
+        """Return what may be shown just now, without asking anything."""
+        self.knowledge.asked = now = time.monotonic()
+        if now >= self.knowledge.tags.sure_until:
+            return None
+        return self.store.get(key)
+
+
+_answers: Answers | None = None
+
+
+def keep_answers(knowledge: Knowledge) -> None:
+    """Keep ready answers from now on; what is known of changes comes from `knowledge`."""
+    global _answers
+    _answers = Answers(knowledge, settings.READY_ANSWERS_MB * 1024 * 1024)
+
+
+def kept() -> Answers:
+    """Return the answers of this process."""
+    assert _answers is not None  # an app's `ready` has called `keep_answers`
+    return _answers
+
+
+# --- In the view -----------------------------------------------------------
+
+
+def answer(
+    request: Request,
+    make: Callable[[], tuple[bytes, Collection[Tag]]],
+    count: Callable[[int], None] | None = None,
+) -> HttpResponse:
+    """Answer a GET with a JSON body that is the same whoever asks: kept, or made by `make`.
+
+    `make` returns the body and the tags of what it was made from. It raises what
+    refuses the request; refusals are not kept. `count` is told how often the answer
+    has been given.
+    """
+    answers = kept()
+    # In a transaction one sees what nobody else does yet.
+    shared = not connection.in_atomic_block
+    query = canonical(request.META.get("QUERY_STRING", "").encode("utf-8", "replace"))
+    key = (request.path, query or "")
+    usable = shared and query is not None and answers.knowledge.is_sure()
+    found = answers.store.get(key) if usable else None
+    if found is None and shared:
+        body, tags, since = answers.knowledge.read(make)
+        found = Answer(key, body, _digest(body), count)
+        if _takes_gzip(request.META.get("HTTP_ACCEPT_ENCODING", "").encode()):
+            found.packed = _pack(body)
+        if query is not None:
+            size = len(body) + len(found.packed or b"")
+            answers.store.put(key, found, tags=tags, since=since, size=size)
+    elif found is None:
+        found = Answer(key, make()[0], b"", count)
+    if count is not None:
+        count(1)
+    scope = getattr(request._request, "scope", None)
+    if scope is not None and shared:
+        scope.setdefault("shop", {})["answer"] = found
+    return HttpResponse(found.body, content_type="application/json")
+
+
+def _digest(body: bytes) -> bytes:
+    return hashlib.blake2b(body, digest_size=9).hexdigest().encode()
+
+
+def _pack(body: bytes) -> bytes | None:
+    if len(body) < _COMPRESS_FROM:
+        return None
+    # Without a time in it: the same body is the same bytes.
+    return gzip.compress(body, _COMPRESSION, mtime=0)
+
+
+@lru_cache(maxsize=4096)
+def canonical(query: bytes) -> str | None:
+    """Return a query string as it is whatever the order of its parameters; None for an odd one."""
+    if not query:
+        return ""
+    try:
+        pairs = parse_qsl(
+            query.decode(), keep_blank_values=True, errors="strict", max_num_fields=50
+        )
+    except ValueError:
+        return None
+    return urlencode(sorted(pairs))
+
+
+# --- On the event loop -----------------------------------------------------
+
+
+@dataclass(slots=True)
+class _Asked:
+    """What a request wants; `variant` is what Django's headers depend on."""
+
+    key: Key
+    variant: tuple[str, str]
+    packed: bool
+    match: bytes
+
+
+@dataclass(slots=True)
+class _Captured:
+    """What came out of the hop."""
+
+    status: int
+    headers: list[Header]
+    body: bytes
+    notes: dict[str, Any]
+
+
+class ReadyAnswers:
+    """An ASGI layer before the hop; the request layer asks `find` first."""
+
+    def __init__(self, app: App, is_one: Callable[[str], object]) -> None:
+        """`is_one` is true of the paths that have ready answers; all others are passed on."""
+        self.app = app
+        self._is_one = is_one
+        self._flights: dict[tuple[Key, tuple[str, str]], asyncio.Task[_Captured]] = {}
+        self._session = settings.SESSION_COOKIE_NAME.encode()
+        self._language = settings.LANGUAGE_COOKIE_NAME.encode()
+
+    def find(self, scope: Scope) -> Hit | None:
+        """Return the ready answer to a request, or None where there is none. Never waits."""
+        asked = self._read(scope)
+        if asked is None:
+            return None
+        found = kept().get(asked.key)
+        if found is None or asked.variant not in found.heads:
+            return None
+        limits = _take(scope) if settings.RATE_LIMITS else ()
+        # Whoever is one too many is refused by Django, as everybody is.
+        return None if limits is None else _give(found, asked, limits)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request that `find` has found nothing for."""
+        asked = self._read(scope)
+        if asked is None:
+            await self.app(scope, receive, send)
+            return
+        flight = self._flights.get((asked.key, asked.variant))
+        if flight is None:
+            await self._lead(asked, scope, send)
+        else:
+            await self._join(flight, asked, scope, receive, send)
+
+    async def _lead(self, asked: _Asked, scope: Scope, send: Send) -> None:
+        flight = asyncio.ensure_future(self._fly(asked, scope))
+        self._flights[asked.key, asked.variant] = flight
+        # Whoever waits as well is answered even if this one leaves.
+        captured = await asyncio.shield(flight)
+        notes = scope.setdefault("shop", {})
+        notes.update(captured.notes)
+        found = _ready_answer(captured, asked)
+        if found is None:
+            await _send(send, captured.status, captured.headers, captured.body)
+            return
+        notes["ready"] = "made"
+        hit = _give(found, asked, tuple(pair for pair in captured.headers if pair[0] in _LIMITS))
+        await _send(send, hit.status, [*hit.headers, *hit.limits], hit.body)
+
+    async def _join(
+        self,
+        flight: "asyncio.Task[_Captured]",
+        asked: _Asked,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+    ) -> None:
+        limits = _take(scope) if settings.RATE_LIMITS else ()
+        found = None
+        if limits is not None:
+            await asyncio.wait((flight,))
+            if not flight.cancelled() and flight.exception() is None:
+                found = _ready_answer(flight.result(), asked)
+        if found is None:
+            # A refusal is each one's own.
+            await self.app(scope, receive, send)
+            return
+        scope.setdefault("shop", {}).update(route=found.route, ready="joined")
+        if found.count is not None:
+            found.count(1)
+        hit = _give(found, asked, limits or ())
+        await _send(send, hit.status, [*hit.headers, *hit.limits], hit.body)
+
+    def _read(self, scope: Scope) -> _Asked | None:
+        """Return what is asked for; None if it is not for us, or may depend on who asks."""
+        path = scope["path"]
+        if scope["method"] != "GET" or not self._is_one(path) or scope.get("root_path"):
+            return None
+        if len(scope["query_string"]) > _LONGEST_QUERY:
+            return None
+        host = languages = encodings = match = b""
+        for name, value in scope["headers"]:
+            if name == b"host":
+                host = value
+            elif name == b"accept-encoding":
+                encodings = value
+            elif name == b"accept-language":
+                languages = value
+            elif name == b"if-none-match":
+                match = value
+            elif name == b"cookie":
+                if self._session in value or self._language in value:
+                    return None
+            elif name in _NOT_FOR_US or (name == b"content-length" and value != b"0"):
+                return None
+        if len(host) + len(languages) + len(encodings) > _LONGEST_HEADER:
+            return None
+        scheme = scope.get("scheme", "http")
+        if not _is_ours(host, scheme):
+            return None
+        query = canonical(scope["query_string"])
+        if query is None:
+            return None
+        return _Asked((path, query), (_language(languages), scheme), _takes_gzip(encodings), match)
+
+    async def _fly(self, asked: _Asked, scope: Scope) -> _Captured:
+        """Send one request through the hop, for all who want its answer."""
+        captured = _Captured(0, [], b"", {})
+
+        async def send(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                captured.status, captured.headers = message["status"], list(message["headers"])
+            else:
+                captured.body += message.get("body", b"")
+
+        try:
+            await self.app({**scope, "shop": captured.notes}, _no_body(), send)
+        finally:
+            del self._flights[asked.key, asked.variant]
+        found: Answer | None = captured.notes.get("answer")
+        personal = any(name == b"set-cookie" for name, _value in captured.headers)
+        if found is not None and not personal and len(found.heads) < _MOST_VARIANTS:
+            found.route = captured.notes["route"]
+            found.heads.setdefault(asked.variant, _head(found, captured.headers))
+        return captured
+
+
+def _ready_answer(captured: _Captured, asked: _Asked) -> Answer | None:
+    found: Answer | None = captured.notes.get("answer")
+    return found if found is not None and asked.variant in found.heads else None
+
+
+def _no_body() -> Receive:
+    """A request that is complete, of a client that stays."""
+    told = False
+
+    async def receive() -> Message:
+        nonlocal told
+        if told:
+            await asyncio.Event().wait()
+        told = True
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    return receive
+
+
+def _head(found: Answer, headers: list[Header]) -> _Head:
+    """Complete the headers that Django gave an answer."""
+    vary = [b"Accept-Encoding"]
+    for name, value in headers:
+        if name == b"vary":
+            vary += [each for each in value.split(b", ") if each not in vary]
+    kept = [pair for pair in headers if pair[0] not in _NOT_KEPT]
+    # Anybody may keep it, and asks whether it is still true: nobody knows before we do.
+    kept += [(b"cache-control", b"public, no-cache"), (b"vary", b", ".join(vary))]
+
+    def length(body: bytes | None) -> Header:
+        return (b"content-length", str(len(body or b"")).encode())
+
+    plain = [*kept, (b"etag", b'"%s"' % found.etag), length(found.body)]
+    packed = [
+        *kept,
+        (b"etag", b'"%s-gz"' % found.etag),
+        (b"content-encoding", b"gzip"),
+        length(found.packed),
+    ]
+    unchanged = [pair for pair in plain if not pair[0].startswith(b"content-")]
+    return _Head(plain, packed, unchanged)
+
+
+def _give(found: Answer, asked: _Asked, limits: tuple[Header, ...]) -> Hit:
+    head = found.heads[asked.variant]
+    if asked.match and _matches(asked.match, found.etag):
+        return Hit(found, 304, head.unchanged, limits, b"")
+    if asked.packed and len(found.body) >= _COMPRESS_FROM:
+        if found.packed is None:
+            # Those before took none. Once an answer, and of a hundred products at most.
+            found.packed = _pack(found.body) or b""
+            kept().store.grow(found.key, found, len(found.packed))
+            for each in found.heads.values():
+                each.packed[-1] = (b"content-length", str(len(found.packed)).encode())
+        return Hit(found, 200, head.packed, limits, found.packed)
+    return Hit(found, 200, head.plain, limits, found.body)
+
+
+def _matches(match: bytes, etag: bytes) -> bool:
+    """Whether If-None-Match names an ETag, compressed or not (RFC 9110, 13.1.2: weakly)."""
+    return match == b"*" or any(
+        each.strip().removeprefix(b"W/") in (b'"%s"' % etag, b'"%s-gz"' % etag)
+        for each in match.split(b",")
+    )
+
+
+async def _send(send: Send, status: int, headers: list[Header], body: bytes) -> None:
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+def _take(scope: Scope) -> tuple[Header, ...] | None:
+    """Count a request against its address; return its RateLimit headers, None if it is too many."""
+    client = scope.get("client")
+    rate, burst = settings.RATE_LIMIT_ANONYMOUS
+    key = address_key(client[0] if client else "")
+    allowed, left = buckets.take(key, rate=rate, burst=burst, now=time.monotonic())
+    if not allowed:
+        return None
+    return tuple(
+        (name.lower().encode(), value.encode())
+        for name, value in rate_limit_headers(rate, burst, left).items()
+    )
+
+
+@lru_cache(maxsize=256)
+def _is_ours(host: bytes, scheme: str) -> bool:
+    """Whether Django would answer here, rather than refuse the host or lead to https."""
+    domain, _port = split_domain_port(host.decode("latin1"))
+    secure = scheme == "https" or not settings.SECURE_SSL_REDIRECT
+    return secure and bool(domain) and validate_host(domain, settings.ALLOWED_HOSTS)
+
+
+@lru_cache(maxsize=1024)
+def _language(accepted: bytes) -> str:
+    """Return the language that Django would answer in."""
+    request = HttpRequest()
+    request.META["HTTP_ACCEPT_LANGUAGE"] = accepted.decode("latin1")
+    return get_language_from_request(request)
+
+
+@lru_cache(maxsize=256)
+def _takes_gzip(accepted: bytes) -> bool:
+    """Whether an Accept-Encoding takes gzip (RFC 9110, 12.5.3)."""
+    weights: dict[bytes, bytes] = {}
+    for each in accepted.lower().split(b","):
+        coding, _, weight = each.replace(b" ", b"").partition(b";q=")
+        weights[coding] = weight or b"1"
+    weight = weights.get(b"gzip", weights.get(b"*", b"0"))
+    return weight.strip(b"0.") != b""

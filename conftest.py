@@ -14,6 +14,7 @@ from rest_framework.test import APIClient
 
 from orders.actions import Line, place_order
 from orders.models import Order
+from products import past_searches
 from products.actions import create_product
 from products.ai import embedded
 from products.categories import CategoryRow, load_categories
@@ -55,6 +56,13 @@ def clean_process() -> Iterator[None]:
     yield
     # It has a connection of its own, and would keep the database busy.
     feed.stop()
+
+
+@pytest.fixture(autouse=True)
+def quiet_searches(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No thread writes past searches while a test looks at the database."""
+    monkeypatch.setattr(past_searches, "_begin_writing", lambda: None)
+    past_searches.forget()
 
 
 @pytest.fixture(autouse=True)

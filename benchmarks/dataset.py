@@ -112,11 +112,12 @@ def fill(*, products: int, people: int, orders: int = 0) -> Dataset:
     for number in range(people):
         user = User.objects.create_user(f"bench-{number}", password=None)
         tokens.append(AccessToken.issue(user)[1])
-    if len(keys) != keys[-1] - keys[0] + 1:
+    first, last = (keys[0], keys[-1]) if keys else (1, 0)
+    if len(keys) != last - first + 1:
         raise RuntimeError("The products' keys have gaps: was the database new?")
     staff = User.objects.create_superuser("bench-staff", password=None)
     _fill_orders(orders, keys, dice)
-    return Dataset(keys[0], keys[-1], tokens, AccessToken.issue(staff)[1])
+    return Dataset(first, last, tokens, AccessToken.issue(staff)[1])
 
 
 def _fill_orders(number: int, keys: list[int], dice: random.Random) -> None:

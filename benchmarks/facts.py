@@ -76,9 +76,13 @@ def of_product_list(answer: Mapping[str, Any]) -> Facts:
 def of_search(answer: Mapping[str, Any]) -> Facts:
     """Return what a search found: how many, and which, where all are on the page.
 
-    The order is each version's own.
+    The order is each version's own. Many are as many as v2 would only estimate.
     """
+    from products.search import EXACT
+
     total = answer["total"] if "total" in answer else answer["count"]
+    if total > EXACT:
+        return {"total": "many", "found": None}
     found = {str(product["id"]) for product in answer["results"]}
     return {"total": total, "found": found if total <= len(answer["results"]) else None}
 

@@ -13,12 +13,13 @@ from rest_framework.parsers import MultiPartParser
 from rest_framework.request import Request
 
 from monitoring import metrics
-from products import actions, catalogue, stock, suggestions
+from products import actions, catalogue, past_searches, stock, suggestions
 from products import images as pictures
 from products import search as finding
 from products.filters import (
     ProductQuery,
     SearchQuery,
+    SuggestionQuery,
     filter_products,
     read_product_query,
     tags_of_filters,
@@ -39,11 +40,13 @@ from products.serializers import (
     SearchOutput,
     StockUpdateInput,
     StockUpdateOutput,
+    SuggestionList,
 )
 from shop.cache import Tag
 from shop.errors import refuses
 from shop.fields import read_key
 from shop.idempotency import once_per_key
+from shop.money import on_the_wire
 from shop.ready import answer
 from shop.rest import (
     NO_SUCH_THING,
@@ -68,6 +71,25 @@ from shop.viewsets import ShopViewSet, caller
 Made = tuple[bytes, Collection[Tag]]
 
 
+def _facets_json(hits: finding.Hits) -> dict[str, Any]:
+    facets = hits.facets
+    price = None
+    if facets.lowest is not None and facets.highest is not None:
+        price = {"min": on_the_wire(facets.lowest), "max": on_the_wire(facets.highest)}
+    return {
+        "categories": [
+            {
+                "slug": facet.slug,
+                "name": {"en": facet.name_en, "ko": facet.name_ko},
+                "count": facet.hits,
+            }
+            for facet in facets.categories
+        ],
+        "price": price,
+        "is_estimate": hits.is_estimate,
+    }
+
+
 def _ready(body: bytes, status: int = 200, **headers: str) -> HttpResponse:
     return HttpResponse(body, status=status, content_type="application/json", headers=headers)
 
@@ -79,6 +101,7 @@ class ProductViewSet(ShopViewSet):
     rights: ClassVar[dict[str, str | bool | None]] = {
         "list": None,
         "search": None,
+        "suggestions": None,
         "retrieve": None,
         "create": "products.add_product",
         "partial_update": "products.change_product",
@@ -90,7 +113,7 @@ class ProductViewSet(ShopViewSet):
         "add_image": "products.change_product",
         "remove_image": "products.change_product",
     }
-    with_query = frozenset({"list", "search", "update_stock", "movements"})
+    with_query = frozenset({"list", "search", "suggestions", "update_stock", "movements"})
 
     @extend_schema(parameters=[ProductQuery], responses=page_of(ProductOutput))
     def list(self, request: Request) -> HttpResponse:
@@ -118,13 +141,27 @@ class ProductViewSet(ShopViewSet):
 
         def make() -> Made:
             rows, _key = filter_products(query)
-            hits = finding.search(query["q"], rows, page=page, per_page=per_page)
+            hits = finding.search(query["q"], rows, page=page, per_page=per_page, key=rows)
+            if hits.total and page == 1:
+                past_searches.note_search(query["q"])
             found = {
                 "results": [body for _pk, body in catalogue.read_products(hits.pks)],
                 "suggestions": hits.suggestions,
-                **numbered(request, Total(hits.total), page, per_page),
+                "facets": _facets_json(hits),
+                **numbered(request, Total(hits.total, hits.is_estimate), page, per_page),
             }
             return dump_json(found), {*tags_of_filters(query), *finding.TAGS, *hits.pks}
+
+        return answer(request, make)
+
+    @extend_schema(parameters=[SuggestionQuery], responses=SuggestionList)
+    @action(detail=False, methods=["get"])
+    def suggestions(self, request: Request) -> HttpResponse:
+        """How `q` may go on: words, past searches, categories, names. Quick: ask at each key."""
+        query = read_query(request, SuggestionQuery)
+
+        def make() -> Made:
+            return dump_json({"results": finding.suggest(query["q"])}), finding.TAGS
 
         return answer(request, make)
 

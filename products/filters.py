@@ -16,7 +16,7 @@ from products.listing import Filter, read_branch
 from shop.cache import Tag
 from shop.fields import Text
 from shop.money import parse, text_pattern
-from shop.rest import CONTRADICTION, NO_SUCH_THING, ListQuery, read_query
+from shop.rest import CONTRADICTION, NO_SUCH_THING, ListQuery, StrictSerializer, read_query
 
 
 class AmountParameter(serializers.Field):  # type: ignore[type-arg]
@@ -64,6 +64,12 @@ class SearchQuery(ProductQuery):
     q = Text(max_length=100, help_text=_("What was typed."))
     cursor = None  # type: ignore[assignment]
     ordering = None  # type: ignore[assignment]
+
+
+class SuggestionQuery(StrictSerializer):
+    """What is being typed."""
+
+    q = Text(max_length=100, help_text=_("What was typed."))
 
 
 def read_product_query(request: Request) -> dict[str, Any]:

@@ -46,6 +46,7 @@ for _code in range(_FIRST, _LAST + 1):
 _WIDTH = {0xFF01 + n: 0x21 + n for n in range(94)} | {0x3000: 0x20}
 _NOT_WORD = re.compile(r"[\W_]+")
 _CONSONANTS = frozenset(_INITIALS)
+_NOT_INITIALS = frozenset(_VOWELS)
 
 # The two-set keyboard, KS X 5002.
 _KEYS = dict(
@@ -84,9 +85,36 @@ def initials(text: str) -> str:
     return fold(text).translate(_FIRST_LETTER)
 
 
+# Keys of a word that can be told from another in spite of a slip.
+WORD_KEYS = range(3, 73)
+_WORD_LETTERS = 24
+
+
+def words_of(text: str) -> list[tuple[str, str]]:
+    """Return the words of `text` that typing errors are sought in, each with its keys.
+
+    Letters only, three keys at least: what has figures in it is a number or a
+    model, and its neighbours are other ones.
+    """
+    return [
+        (word, keys)
+        for word, keys in zip(fold(text).split(), decompose(text).split(), strict=True)
+        if len(keys) in WORD_KEYS and len(word) <= _WORD_LETTERS and word.isalpha()
+    ]
+
+
+def is_syllables(word: str) -> bool:
+    """Whether a folded word consists of whole Hangul syllables."""
+    return all(_FIRST <= ord(letter) <= _LAST for letter in word)
+
+
 def is_initials(word: str) -> bool:
-    """Whether a word consists of bare consonants, and so means the beginnings of syllables."""
-    return bool(word) and all(letter in _CONSONANTS for letter in word.translate(_LETTERS))
+    """Whether the Hangul in a word is bare consonants, and so means the beginnings of syllables.
+
+    Letters and figures may stand among them: 2ㅅㄷ is 2세대.
+    """
+    letters = word.translate(_LETTERS)
+    return not _CONSONANTS.isdisjoint(letters) and _NOT_INITIALS.isdisjoint(letters)
 
 
 def other_layout(text: str) -> str:

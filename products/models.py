@@ -1,7 +1,7 @@
 """Categories, products and the stock ledger."""
 
 import enum
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import PurePosixPath
 from typing import Any, NoReturn
 
@@ -11,7 +11,7 @@ from django.db import models, transaction
 from django.utils.translation import get_language, pgettext_lazy
 from django.utils.translation import gettext_lazy as _
 
-from products.hangul import decompose, initials
+from products.hangul import decompose, initials, words_of
 from shop.ids import uuid7
 from shop.money import MoneyField
 
@@ -34,24 +34,47 @@ class CategoryQuerySet(models.QuerySet["Category"]):
         objs = list(objs)
         for category in objs:
             category.set_search_text()
-        created = super().bulk_create(objs, *args, **kwargs)
+        with transaction.atomic():
+            created = super().bulk_create(objs, *args, **kwargs)
+            SearchWord.objects.learn(f"{row.name_en} {row.name_ko}" for row in objs)
         look_after_commit()
         return created
-
-    def update(self, **values: Any) -> int:
-        """Update rows, and have them read anew after the commit."""
-        updated = super().update(**values)
-        look_after_commit()
-        return updated
 
     def bulk_update(self, objs: Any, fields: Any, batch_size: int | None = None) -> int:
         """Update rows, and the text they are searched by when a name is among the fields."""
         objs, fields = list(objs), list(fields)
-        if {"name_en", "name_ko"}.intersection(fields):
-            for category in objs:
-                category.set_search_text()
-            fields.append("search_text")
-        return super().bulk_update(objs, fields, batch_size)
+        if not {"name_en", "name_ko"}.intersection(fields):
+            return super().bulk_update(objs, fields, batch_size)
+        for category in objs:
+            category.set_search_text()
+        with transaction.atomic():
+            updated = super().bulk_update(objs, [*fields, "search_text"], batch_size)
+            SearchWord.objects.learn(f"{row.name_en} {row.name_ko}" for row in objs)
+        return updated
+
+    def update(self, **values: Any) -> int:
+        """Update rows, and what they and their products are searched by."""
+        names, moved = {"name_en", "name_ko"} & values.keys(), "path" in values
+        if not names and not moved:
+            updated = super().update(**values)
+            look_after_commit()
+            return updated
+        with transaction.atomic(savepoint=False):
+            # Before it: afterwards the filter may find others.
+            own = self.order_by().values("pk")
+            named = list(own.values_list("pk", flat=True)) if names else []
+            products: list[int] = []
+            if moved:
+                within = Product.objects.filter(category__in=own).order_by()
+                products = list(within.values_list("pk", flat=True))
+            updated = super().update(**values)
+            if named and "search_text" not in values:
+                rows = list(Category.objects.filter(pk__in=named))
+                Category.objects.bulk_update(rows, sorted(names), batch_size=200)
+            # Each product's row says which categories it lies in (ProductSearch).
+            ProductSearch.objects.index(products)
+        look_after_commit()
+        return updated
 
     def within(self, path: str) -> "CategoryQuerySet":
         """The category with this path and all below it."""
@@ -99,7 +122,9 @@ class Category(models.Model):
         self.set_search_text()
         if (fields := kwargs.get("update_fields")) is not None:
             kwargs["update_fields"] = {*fields, "search_text"}
-        super().save(*args, **kwargs)
+        with transaction.atomic():
+            super().save(*args, **kwargs)
+            SearchWord.objects.learn([f"{self.name_en} {self.name_ko}"])
         look_after_commit()
 
     def set_search_text(self) -> None:
@@ -114,8 +139,8 @@ class Category(models.Model):
 
 # The fields of a product that products.stock alone writes.
 BOOKED = frozenset({"stock_quantity", "sold_quantity"})
-# The fields of a product that are searched.
-SEARCHED = frozenset({"name", "brand", "sku"})
+# The fields of a product that it is found by.
+SEARCHED = frozenset({"name", "brand", "sku", "category", "category_id"})
 
 
 class ProductQuerySet(models.QuerySet["Product"]):
@@ -272,44 +297,172 @@ def searchable(*texts: str | None) -> str:
     return "".join(f" {decompose(text or '')}\n" for text in texts)
 
 
+# Of a name run together, what is compared from its beginning.
+HEAD = 64
+
+
+def squeezed(text: str) -> str:
+    """Return decomposed or folded text without its spaces."""
+    return text.replace(" ", "")
+
+
+def search_columns(name: str, brand: str, sku: str | None, path: str | None) -> dict[str, str]:
+    """Return what a product is found by, as the columns of ProductSearch.
+
+    `path` is its category's.
+    """
+    keys, first = decompose(name), initials(name)
+    categories = "".join(f"#{pk} " for pk in (path or "").strip("/").split("/") if pk)
+    return {
+        "text": f"{searchable(name, brand, sku)}"
+        f"|{squeezed(decompose(brand))}{squeezed(keys)}\n{categories}\n",
+        "head": squeezed(keys)[:HEAD],
+        "initials": f" {first}\n {initials(brand)}\n"
+        f"|{squeezed(initials(brand))}{squeezed(first)}\n",
+        "initials_head": squeezed(first)[:HEAD],
+    }
+
+
 class ProductSearchQuerySet(models.QuerySet["ProductSearch"]):
     """Keeping the index."""
 
     def index(self, pks: Sequence[int | None]) -> None:
-        """Make the index say of these products what their rows say. Two queries per 500."""
-        known = [pk for pk in pks if pk is not None]
+        """Make the index say of these products what their rows say. Four queries per 500."""
+        known = sorted(pk for pk in pks if pk is not None)
+        columns = ("pk", "name", "brand", "sku", "category__path")
         for start in range(0, len(known), 500):
-            rows = Product.objects.filter(pk__in=known[start : start + 500]).order_by()
+            rows = list(
+                Product.objects.filter(pk__in=known[start : start + 500])
+                .order_by()
+                .values_list(*columns)
+            )
             self.bulk_create(
                 (
-                    ProductSearch(
-                        product_id=pk,
-                        text=searchable(name, brand, sku),
-                        initials=f" {initials(name)}\n {initials(brand)}\n",
-                    )
-                    for pk, name, brand, sku in rows.values_list("pk", "name", "brand", "sku")
+                    ProductSearch(product_id=pk, **search_columns(name, brand, sku, path))
+                    for pk, name, brand, sku, path in rows
                 ),
                 update_conflicts=True,
                 unique_fields=["product"],
-                update_fields=["text", "initials"],
+                update_fields=["text", "head", "initials", "initials_head"],
             )
+            SearchWord.objects.learn(f"{name} {brand}" for _pk, name, brand, *_ in rows)
 
 
 class ProductSearch(models.Model):
     """What a product is found by; written in the transaction that writes the product.
 
     A table of its own: a sale changes the product's row, and must not have
-    its hundred trigrams written again. On PostgreSQL both columns have a
+    its hundred trigrams written again. On PostgreSQL the long columns have a
     trigram index (migration 0004).
+
+    `text` has a line each for name, brand and SKU, decomposed, each after a
+    space; then, after a bar, brand and name run together; and the keys of the
+    categories that the product lies in. `initials` has the first consonants of
+    the first two and the same run together. The heads are the beginning of the
+    name run together.
     """
 
     product = models.OneToOneField(
         Product, on_delete=models.CASCADE, primary_key=True, related_name="search"
     )
     text = models.TextField()
+    head = models.CharField(max_length=HEAD, db_default="")
     initials = models.TextField()
+    initials_head = models.CharField(max_length=HEAD, db_default="")
 
     objects = ProductSearchQuerySet.as_manager()
+
+    class Meta:
+        indexes = [
+            models.Index(
+                fields=["head"], opclasses=["varchar_pattern_ops"], name="productsearch_head"
+            ),
+            models.Index(
+                fields=["initials_head"],
+                opclasses=["varchar_pattern_ops"],
+                name="productsearch_initials_head",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.text
+
+
+class SearchWordQuerySet(models.QuerySet["SearchWord"]):
+    """Keeping the vocabulary."""
+
+    def learn(self, texts: Iterable[str]) -> None:
+        """Make sure that the words of these texts are in the vocabulary. Two queries at most.
+
+        Nothing is locked and nothing is waited for: see SearchWord.
+        """
+        words = {keys: word for text in texts for word, keys in words_of(text)}
+        if not words:
+            return
+        known = self.filter(keys__in=list(words), unused_since=None)
+        missing = sorted(words.keys() - set(known.values_list("keys", flat=True)))
+        self.bulk_create(
+            [SearchWord(word=words[keys], keys=keys, backwards=keys[::-1]) for keys in missing],
+            batch_size=1000,
+        )
+
+
+class SearchWord(models.Model):
+    """A word of the catalogue, for finding what a mistyped one may have meant.
+
+    Whoever writes a product adds the words that are not there, in the same
+    transaction; words that nobody has any more are removed by a job. There is
+    no unique constraint on purpose: two writers who add the same words would
+    wait for one another on it, or deadlock. A word that stands here twice
+    does no harm until the job finds it.
+    """
+
+    # Folded, and as the keys that type it; the latter also from its end.
+    word = models.CharField(max_length=24)
+    keys = models.CharField(max_length=72)
+    backwards = models.CharField(max_length=72)
+    # Since when no product on sale and no category has it. Writers take such
+    # a word for missing, so that it may go (products.vocabulary).
+    unused_since = models.DateTimeField(null=True, blank=True)
+
+    objects = SearchWordQuerySet.as_manager()
+
+    class Meta:
+        indexes = [
+            models.Index(
+                fields=["keys"], opclasses=["varchar_pattern_ops"], name="searchword_keys"
+            ),
+            models.Index(
+                fields=["backwards"], opclasses=["varchar_pattern_ops"], name="searchword_backwards"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.word
+
+
+class PastSearch(models.Model):
+    """What people have searched for and found, without who or when each did.
+
+    Texts made of the catalogue's own words only (products.past_searches).
+    """
+
+    # Folded.
+    text = models.CharField(max_length=100, unique=True)
+    # Run together, as typed: decomposed, and by first consonants.
+    head = models.CharField(max_length=HEAD)
+    initials_head = models.CharField(max_length=HEAD)
+    times = models.PositiveBigIntegerField(default=0)
+    # Times at least a minute apart.
+    moments = models.PositiveIntegerField(default=0)
+    last_at = models.DateTimeField()
+
+    class Meta:
+        indexes = [
+            models.Index(
+                fields=["head"], opclasses=["varchar_pattern_ops"], name="pastsearch_head"
+            ),
+        ]
 
     def __str__(self) -> str:
         return self.text

@@ -246,11 +246,43 @@ class AnalysisOutput(serializers.Serializer[Any]):
     pricing = PriceAnalysis()
 
 
+class CategoryFacet(serializers.Serializer[Any]):
+    """How many of the hits lie in a category."""
+
+    slug = serializers.CharField()
+    name = LocalizedName()
+    count = serializers.IntegerField(min_value=0)
+
+
+class PriceSpan(serializers.Serializer[Any]):
+    """The lowest and the highest price among the hits."""
+
+    min = MoneySerializerField()
+    max = MoneySerializerField()
+
+
+class FacetsOutput(serializers.Serializer[Any]):
+    """What was found, by category (the commonest) and price; all pages together."""
+
+    categories = CategoryFacet(many=True)
+    price = PriceSpan(allow_null=True)
+    is_estimate = serializers.BooleanField(
+        help_text=_("Whether there were too many hits to look at each.")
+    )
+
+
+class SuggestionList(serializers.Serializer[Any]):
+    """How what was typed may go on, the likeliest first."""
+
+    results = serializers.ListField(child=serializers.CharField())
+
+
 class SearchOutput(serializers.Serializer[Any]):
     """A page of what was found."""
 
     results = ProductOutput(many=True)
     suggestions = serializers.ListField(child=serializers.CharField())
+    facets = FacetsOutput()
     total = serializers.IntegerField(min_value=0)
     total_is_estimate = serializers.BooleanField()
     page = serializers.IntegerField(min_value=1)
@@ -258,6 +290,9 @@ class SearchOutput(serializers.Serializer[Any]):
     pages = serializers.IntegerField(min_value=0)
     next = serializers.CharField(allow_null=True)
     previous = serializers.CharField(allow_null=True)
+    total_is_estimate = serializers.BooleanField(
+        help_text=_("Whether there were too many hits to count each.")
+    )
 
 
 class MovementOutput(serializers.Serializer[Any]):

@@ -2,7 +2,7 @@
 
 from uuid import UUID
 
-from products import freshness, images, suggestions
+from products import freshness, images, past_searches, suggestions, vocabulary
 from products.ai import embedded
 from products.models import Product
 from shop.jobs.queue import job
@@ -40,3 +40,11 @@ def prune_changes() -> str:
 def learn_categories() -> str:
     """Learn from the tree and the products anew, if anything has changed."""
     return embedded.learn()
+
+
+@job("products.tidy_search", queue="long")
+def tidy_search() -> str:
+    """Bring the search's vocabulary, its index and the past searches in order."""
+    behind = vocabulary.index_again()
+    words = vocabulary.tidy()
+    return f"{words}; {behind} products indexed; {past_searches.prune()} past searches removed"

@@ -30,6 +30,7 @@ PERIODIC = {
     "shop.prune": 3600,
     "monitoring.prune": 600,
     "products.learn_categories": 3600,
+    "products.tidy_search": 6 * 3600,
     "products.prune_changes": 900,
 }
 # Seconds that a worker that is told to stop has for the jobs it runs, below the

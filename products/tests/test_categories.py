@@ -53,7 +53,8 @@ def test_a_branch_moves_whole_and_in_few_queries() -> None:
     beside = make("Beside", a)
     with CaptureQueriesContext(connection) as queries:
         place_category(category=middle, parent=b)
-    assert len(queries) <= 8
+    # One of them looks for products, whose index says which categories they lie in.
+    assert len(queries) <= 9
     for leaf in leaves:
         leaf.refresh_from_db()
         assert leaf.path == f"/{b.pk}/{middle.pk}/{leaf.pk}/"

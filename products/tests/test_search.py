@@ -5,7 +5,10 @@ from decimal import Decimal
 import pytest
 from django.core.management import call_command
 from django.db import transaction
+from django.utils import timezone
 
+from products import vocabulary
+from products.categories import place_category
 from products.models import Category, Product, ProductSearch
 from products.search import search
 
@@ -38,6 +41,33 @@ def test_what_finds_it(names, make_product, typed):
     make_product("노트북 프로 Pro 15", brand="삼성", sku="N-77")
     make_product("의자")
     assert names(typed) == ["노트북 프로 Pro 15"]
+
+
+@pytest.mark.parametrize(
+    ("name", "typed"),
+    [
+        ("무선 마우스 블랙", "무선마우스"),
+        ("무선 마우스 블랙", "마우스블랙"),
+        ("무선마우스 블랙", "무선 마우스"),
+        ("무선마우스 블랙", "블랙 마우스 무선"),
+        ("무선 마우스 블랙", "ㅁㅅㅁㅇㅅ"),
+        ("Mechanical Keyboard", "key board"),
+        ("Mechanical Key Board", "keyboard"),
+        ("M-65 파카", "m65 파카"),
+        ("압축 파우치 2세대", "ㅍㅇㅊ 2ㅅㄷ"),
+        ("갤럭시 북", "삼성 갤럭시북"),
+        ("갤럭시 북", "삼성갤럭시"),
+    ],
+)
+def test_spaces_do_not_matter(names, make_product, name, typed):
+    make_product(name, brand="삼성")
+    make_product("의자")
+    assert names(typed) == [name]
+
+
+def test_short_words_are_not_sought_across_spaces(names, make_product):
+    make_product("big ant")
+    assert names("gan") == []
 
 
 @pytest.mark.parametrize("typed", ["노트북 의자", "ㅌㅂㄴ", "xyz", "!!", "놋"])
@@ -133,7 +163,7 @@ def test_suggestions(find, make_product):
 def test_queries(django_assert_num_queries, client_of, make_product, number):
     for n in range(number):
         make_product(f"노트북 {n}")
-    with django_assert_num_queries(3):
+    with django_assert_num_queries(4):
         client_of(None).get(URL, {"q": "노트북", "per_page": 100})
 
 
@@ -195,6 +225,54 @@ class TestKeptCurrent:
         Product.objects.update(price=Decimal(5))
         assert ProductSearch.objects.get().text == " marked\n"
 
+    def test_a_category(self, names, make_product):
+        electronics = place_category(
+            category=Category(name_en="Electronics", name_ko="전자기기", key="e", slug="e"),
+            parent=None,
+        )
+        shoes = place_category(
+            category=Category(name_en="Sneakers", name_ko="운동화", key="s", slug="s"), parent=None
+        )
+        product = make_product("에어포스 1", brand="나이키", category=shoes)
+        assert names("나이키 운동화") == names("sneakers") == ["에어포스 1"]
+        assert names("전자기기") == []
+        shoes.name_ko = "스니커즈"
+        shoes.save(update_fields=["name_ko"])
+        assert (names("스니커즈"), names("나이키 운동화")) == (["에어포스 1"], [])
+        Category.objects.filter(pk=shoes.pk).update(name_ko="단화들")
+        assert (names("단화들"), names("스니커즈")) == (["에어포스 1"], [])
+        place_category(category=shoes, parent=electronics)
+        assert names("전자기기") == ["에어포스 1"]
+        Product.objects.filter(pk=product.pk).update(category=None)
+        assert (names("전자기기"), names("단화들")) == ([], [])
+
+    def test_retiring_in_every_way(self, names, make_product):
+        product = make_product("의자")
+        Product.objects.filter(pk=product.pk).update(retired_at=timezone.now())
+        assert names("의자") == names("의저") == []
+        Product.objects.filter(pk=product.pk).update(retired_at=None)
+        assert names("의자") == ["의자"]
+        product.refresh_from_db()
+        product.retired_at = timezone.now()
+        product.save(update_fields=["retired_at"])
+        assert names("의자") == []
+
+    def test_a_product_that_is_deleted(self, names, make_product):
+        make_product("책상", stock=0)
+        product = make_product("의자", stock=0)
+        product.delete()
+        assert (names("의자"), names("책상")) == ([], ["책상"])
+
+    def test_what_code_of_before_wrote_is_indexed_again(self, names, make_product):
+        make_product("의자")
+        ProductSearch.objects.update(text=" ㅇㅡㅣㅈㅏ\n \n \n", head="")
+        gone = make_product("책상")
+        ProductSearch.objects.filter(product=gone).delete()
+        assert names("책상") == []
+        assert vocabulary.index_again() == 2
+        assert (names("의자"), names("책상")) == (["의자"], ["책상"])
+        assert vocabulary.index_again() == 0
+
     def test_category_names(self):
         category = Category.objects.create(key="k", slug="k", name_en="Chairs")
         category.name_ko = "의자"
@@ -227,6 +305,6 @@ def test_postgresql_has_an_index_for_it(make_product):
 
 def test_search_reads_no_products(make_product, django_assert_num_queries):
     make_product("노트북")
-    with django_assert_num_queries(2):
+    with django_assert_num_queries(3):
         hits = search("노트", lambda: Product.objects.on_sale(), page=1, per_page=5)
     assert (hits.total, len(hits.pks)) == (1, 1)

@@ -63,6 +63,7 @@ API: list[Call] = [
     ("GET", "api/v2/products", EVERYBODY, 200, "", None),
     ("POST", "api/v2/products", CATALOGUE, 201, "", {"name": "x", "price": 1}),
     ("GET", "api/v2/products/search", EVERYBODY, 200, ":?q=x", None),
+    ("GET", "api/v2/products/suggestions", EVERYBODY, 200, ":?q=x", None),
     ("GET", "api/v2/products/<str:id>", EVERYBODY, 200, "product", None),
     ("PATCH", "api/v2/products/<str:id>", CATALOGUE, 200, "product", {"name": "x"}),
     ("DELETE", "api/v2/products/<str:id>", CATALOGUE, 204, "product", None),

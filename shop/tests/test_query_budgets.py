@@ -152,9 +152,10 @@ LISTS = [
     ("/api/v2/products?per_page={n}&cursor=", {"nobody": 2, "alice": 3}),
     # One more to find the category, or to refuse one that there isn't.
     ("/api/v2/products?per_page={n}&category=electronics", {"nobody": 4, "alice": 5}),
-    # The hits, the categories among the suggestions, the products of the page.
-    ("/api/v2/products/search?q=노트북&per_page={n}", {"nobody": 3, "alice": 4}),
-    ("/api/v2/products/search?q=노트북&per_page={n}&page=2", {"nobody": 2, "alice": 3}),
+    # Categories of that name, the hits, past searches, the hits' categories, the products.
+    ("/api/v2/products/search?q=노트북&per_page={n}", {"nobody": 5, "alice": 6}),
+    ("/api/v2/products/search?q=노트북&per_page={n}&page=2", {"nobody": 4, "alice": 5}),
+    ("/api/v2/products/suggestions?q=노트북", {"nobody": 3, "alice": 4}),
     ("/api/v2/categories?depth=3", {"nobody": 1, "alice": 2}),
     ("{product}/images", {"nobody": 2, "alice": 3}),
     ("{product}/stock/movements?per_page={n}", {"clerk": 3, "admin": 2}),
@@ -222,7 +223,11 @@ def test_the_budget_that_was_set():
         ("/api/v2/products?per_page={n}&page=2", "alice"): 1,
         ("/api/v2/products?per_page={n}&category=electronics", "nobody"): 1,
         ("/api/v2/products?per_page={n}&category=electronics", "alice"): 2,
-        ("/api/v2/products/search?q=노트북&per_page={n}", "alice"): 1,
+        ("/api/v2/products/search?q=노트북&per_page={n}", "nobody"): 2,
+        ("/api/v2/products/search?q=노트북&per_page={n}", "alice"): 3,
+        ("/api/v2/products/search?q=노트북&per_page={n}&page=2", "nobody"): 1,
+        ("/api/v2/products/search?q=노트북&per_page={n}&page=2", "alice"): 2,
+        ("/api/v2/products/suggestions?q=노트북", "alice"): 1,
         ("{order}", "clerk"): RIGHTS,
         ("{rule}", "ops"): RIGHTS,
         ("{webhook}", "ops"): RIGHTS,

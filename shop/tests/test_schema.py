@@ -34,6 +34,7 @@ def fits(schema: dict[str, Any], path: str, method: str, response: Any) -> None:
         ("/api/v2/products", ""),
         ("/api/v2/products", "?cursor="),
         ("/api/v2/products/search", "?q=노트"),
+        ("/api/v2/products/suggestions", "?q=노트"),
         ("/api/v2/products/{id}", ""),
         ("/api/v2/products/{id}/images", ""),
         ("/api/v2/products/{id}/stock/movements", ""),
@@ -159,6 +160,7 @@ def test_only_what_is_public_can_be_read_without_signing_in(schema):
     assert public == {
         "get /api/v2/products",
         "get /api/v2/products/search",
+        "get /api/v2/products/suggestions",
         "get /api/v2/products/{id}",
         "get /api/v2/products/{id}/images",
         "get /api/v2/categories",

@@ -138,12 +138,13 @@ class ProductViewSet(ShopViewSet):
         """Products on sale that are found by `q`, best match first, and how `q` may go on."""
         query = read_query(request, SearchQuery)
         page, per_page = query.get("page", 1), query["per_page"]
+        finds = False
 
         def make() -> Made:
+            nonlocal finds
             rows, _key = filter_products(query)
             hits = finding.search(query["q"], rows, page=page, per_page=per_page, key=rows)
-            if hits.total and page == 1:
-                past_searches.note_search(query["q"])
+            finds = hits.total > 0 and page == 1
             found = {
                 "results": [body for _pk, body in catalogue.read_products(hits.pks)],
                 "suggestions": hits.suggestions,
@@ -152,7 +153,11 @@ class ProductViewSet(ShopViewSet):
             }
             return dump_json(found), {*tags_of_filters(query), *finding.TAGS, *hits.pks}
 
-        return answer(request, make)
+        def count(times: int) -> None:
+            if finds:
+                past_searches.note_search(query["q"], times)
+
+        return answer(request, make, count)
 
     @extend_schema(parameters=[SuggestionQuery], responses=SuggestionList)
     @action(detail=False, methods=["get"])

@@ -318,23 +318,12 @@ def deep_pages(server: Server, arena: Arena) -> list[str]:
     return pages
 
 
-def cache_reads(server: Server) -> tuple[float, float]:
-    """Return reads and hits of the server's cache so far."""
-    text = get(server.port, "/metrics")[1].decode()
-    found = []
-    for name in ("django_cache_get_total", "django_cache_get_hits_total"):
-        values = re.findall(rf"^{name}(?:{{[^}}]*}})? ([0-9.e+]+)$", text, re.MULTILINE)
-        found.append(sum(map(float, values)))
-    return found[0], found[1]
-
-
 def measure_reads(arena: Arena, options: Options, report: Report) -> None:
     """Compare list and detail of v2 with those of v1 on one server, and a deep page with the first.
 
-    Products are drawn from the whole catalogue, so the cache of single
-    products hardly ever has the one that is asked for; lists are not cached.
+    With nothing kept, neither answers nor products: benchmarks.reading has those.
     """
-    with arena.server() as server:
+    with arena.server(READY_ANSWERS_MB="0", FRAGMENTS_MB="0") as server:
         check_facts(server, arena)
         for clients in (16, 64):
             for what, make in (("list of 20", _lists), ("detail", _detail)):
@@ -342,7 +331,6 @@ def measure_reads(arena: Arena, options: Options, report: Report) -> None:
                     Side(f"v2 {what}, {clients} clients"),
                     Side(f"v1 {what}, {clients} clients"),
                 )
-                before = cache_reads(server)
                 alternate(
                     [
                         (side, server, _same(make(arena, api), clients))
@@ -351,10 +339,6 @@ def measure_reads(arena: Arena, options: Options, report: Report) -> None:
                     options,
                     report,
                 )
-                after = cache_reads(server)
-                if what == "detail" and after[0] > before[0]:
-                    share = (after[1] - before[1]) / (after[0] - before[0])
-                    report.notes.append(f"v2 {what}, {clients} clients: {share:.1%} cache hits.")
                 report.sides += [("reads", side) for side in sides]
                 report.checks.append(at_least(f"{what}, v2 : v1, {clients} clients", *sides, 3))
         deep, first = Side("v2 deep page by cursor"), Side("v2 page 1")

@@ -132,8 +132,9 @@ class Writers:
     @contextmanager
     def _alone(self, kind: str, key: tuple[int, str]) -> Iterator[bool]:
         """Have a number to oneself, or not: of two at once nobody knows which came last."""
-        # A form of the admin has the texts in it as well, as they were when it was fetched.
-        keys = [key, (key[0], WORKER)] if kind == "admin" else [key]
+        # A form of the admin has the texts in it as well, as they were when it was fetched,
+        # and a file has the name.
+        keys = [key, (key[0], WORKER)] if kind in ("admin", "file") else [key]
         with ExitStack() as stack:
             for each in keys:
                 if not self._locks[each].acquire(blocking=False):

@@ -62,3 +62,15 @@ def test_customers_see_nothing_of_it(page):
     page.go("/monitoring/")
     assert page.text("h1") == "Not allowed"
     assert all("403" in line for line in page.complaints())
+
+
+def test_ready_answers_are_shown_and_emptied(page, open_shop):
+    for _ in range(3):
+        page.go("/api/v2/products?per_page=3")
+    page.sign_in("admin", "/monitoring/")
+    page.one("a[href='/monitoring/ready']").click()
+    page.until(lambda: "per_page=3" in page.text("article"), "what is kept", 10)
+    page.picture("ready")
+    page.one("article form button").click()
+    page.until(lambda: page.all(".message"), "told so", 10)
+    assert "per_page=3" not in page.text("article")

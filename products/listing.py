@@ -45,26 +45,36 @@ class Filter:
 
     def __call__(self) -> QuerySet[Product]:
         """Return the products on sale that pass, in no order."""
-        return self._narrow(Product.objects.on_sale(), "category_id", "price")
+        return self._narrow(Product.objects.on_sale(), "category_id", "price", "price")
 
-    def along(self, order: Order) -> QuerySet[Product]:
-        """Return the same for a walk along `order`: no index serves any other column."""
+    def along(self, order: Order, *, behind: bool = False) -> QuerySet[Product]:
+        """Return the same for a walk along `order`: no index serves any other column.
+
+        `behind` a cursor, a limit of the price is no place to begin either: of two,
+        a database might take the one that is further away.
+        """
         rows = Product.objects.on_sale().alias(
             any_category=hidden("category_id", BigIntegerField()), any_price=hidden("price")
         )
-        price = "price" if order.column == "price" else "any_price"
-        return self._narrow(rows, "any_category", price)
+        low = high = "price" if order.column == "price" else "any_price"
+        if behind and order.descending:
+            high = "any_price"
+        elif behind:
+            low = "any_price"
+        return self._narrow(rows, "any_category", low, high)
 
-    def _narrow(self, rows: QuerySet[Product], category: str, price: str) -> QuerySet[Product]:
+    def _narrow(
+        self, rows: QuerySet[Product], category: str, low: str, high: str
+    ) -> QuerySet[Product]:
         if self.in_stock is not None:
             name = "stock_quantity__gt" if self.in_stock else "stock_quantity"
             rows = rows.filter(**{name: _NONE_LEFT})
         if self.branch:
             rows = rows.filter(**{f"{category}__in": self.branch})
         if self.low is not None:
-            rows = rows.filter(**{f"{price}__gte": self.low})
+            rows = rows.filter(**{f"{low}__gte": self.low})
         if self.high is not None:
-            rows = rows.filter(**{f"{price}__lte": self.high})
+            rows = rows.filter(**{f"{high}__lte": self.high})
         return rows
 
     @property
@@ -136,13 +146,42 @@ def read_keys(chosen: Filter, wanted: Slice, *, gather: bool) -> list[Row]:
         if len(_prepared) >= _PREPARED:
             _prepared.clear()
         keys = _prepared[shape] = Prepared(keys_of(chosen, wanted, gather=gather))
-    return keys.fetch(*chosen.values, *wanted.last, limit=wanted.limit, offset=wanted.offset)
+    values = [*chosen.values, *wanted.last]
+    if _has_ties(wanted, gather):
+        values += [*chosen.values, wanted.last[0]]
+    return keys.fetch(*values, limit=wanted.limit, offset=wanted.offset)
 
 
 def keys_of(chosen: Filter, wanted: Slice, *, gather: bool) -> QuerySet[Any, Any]:
     """Return the query behind `read_keys`, not yet cut."""
-    rows = chosen() if gather else chosen.along(wanted.order)
-    return wanted.ordered(rows, unindexed=gather).values_list("pk", wanted.order.column)
+    rows = chosen() if gather else chosen.along(wanted.order, behind=bool(wanted.after))
+    columns = ("pk", wanted.order.column)
+    if not _has_ties(wanted, gather):
+        return wanted.ordered(rows, unindexed=gather).values_list(*columns)
+    (value, pk), side = wanted.after, "lt" if wanted.order.descending else "gt"
+    # One after the other: the values are put in their places.
+    equal = rows.filter(**{wanted.order.column: value}).filter(**{f"pk__{side}": pk})
+    beyond = rows.filter(**{f"{wanted.order.column}__{side}": value})
+    found = (
+        equal.order_by()
+        .values_list(*columns)
+        .union(beyond.order_by().values_list(*columns), all=True)
+    )
+    return found.order_by(*(f"{'-' * wanted.order.descending}{name}" for name in columns[::-1]))
+
+
+def _has_ties(wanted: Slice, gather: bool) -> bool:
+    """Whether the rows with the cursor's own value are to be looked for apart.
+
+    SQLite finds no place in an index by its row id: it would begin with the first
+    of a hundred thousand products that were sold once.
+    """
+    return (
+        connection.vendor == "sqlite"
+        and not gather
+        and bool(wanted.after)
+        and wanted.order.column != "pk"
+    )
 
 
 def value_of_key(row: Row, column: str) -> Any:

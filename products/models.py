@@ -1,7 +1,6 @@
 """Categories, products and the stock ledger."""
 
 import enum
-from collections.abc import Iterable, Sequence
 from pathlib import PurePosixPath
 from typing import Any, NoReturn
 
@@ -11,7 +10,7 @@ from django.db import models, transaction
 from django.utils.translation import get_language, pgettext_lazy
 from django.utils.translation import gettext_lazy as _
 
-from products.hangul import decompose, initials, words_of
+from products.search_models import ProductSearch, SearchWord, searchable
 from shop.database.indexes import CoveringIndex
 from shop.ids import uuid7
 from shop.money import MoneyField
@@ -304,186 +303,6 @@ class Product(models.Model):
     def is_on_sale(self) -> bool:
         """Whether it can be bought, stock permitting."""
         return self.retired_at is None
-
-
-def searchable(*texts: str | None) -> str:
-    """Return texts as they are searched: decomposed, a line each, each after a space.
-
-    So the end of one text, the beginning of one and the beginning of a word
-    can all be asked for with LIKE.
-    """
-    return "".join(f" {decompose(text or '')}\n" for text in texts)
-
-
-# Of a name run together, what is compared from its beginning.
-HEAD = 64
-
-
-def squeezed(text: str) -> str:
-    """Return decomposed or folded text without its spaces."""
-    return text.replace(" ", "")
-
-
-def search_columns(name: str, brand: str, sku: str | None, path: str | None) -> dict[str, str]:
-    """Return what a product is found by, as the columns of ProductSearch.
-
-    `path` is its category's.
-    """
-    keys, first = decompose(name), initials(name)
-    categories = "".join(f"#{pk} " for pk in (path or "").strip("/").split("/") if pk)
-    return {
-        "text": f"{searchable(name, brand, sku)}"
-        f"|{squeezed(decompose(brand))}{squeezed(keys)}\n{categories}\n",
-        "head": squeezed(keys)[:HEAD],
-        "initials": f" {first}\n {initials(brand)}\n"
-        f"|{squeezed(initials(brand))}{squeezed(first)}\n",
-        "initials_head": squeezed(first)[:HEAD],
-    }
-
-
-class ProductSearchQuerySet(models.QuerySet["ProductSearch"]):
-    """Keeping the index."""
-
-    def index(self, pks: Sequence[int | None]) -> None:
-        """Make the index say of these products what their rows say. Four queries per 500."""
-        known = sorted(pk for pk in pks if pk is not None)
-        columns = ("pk", "name", "brand", "sku", "category__path")
-        for start in range(0, len(known), 500):
-            rows = list(
-                Product.objects.filter(pk__in=known[start : start + 500])
-                .order_by()
-                .values_list(*columns)
-            )
-            self.bulk_create(
-                (
-                    ProductSearch(product_id=pk, **search_columns(name, brand, sku, path))
-                    for pk, name, brand, sku, path in rows
-                ),
-                update_conflicts=True,
-                unique_fields=["product"],
-                update_fields=["text", "head", "initials", "initials_head"],
-            )
-            SearchWord.objects.learn(f"{name} {brand}" for _pk, name, brand, *_ in rows)
-
-
-class ProductSearch(models.Model):
-    """What a product is found by; written in the transaction that writes the product.
-
-    A table of its own: a sale changes the product's row, and must not have
-    its hundred trigrams written again. On PostgreSQL the long columns have a
-    trigram index (migration 0004).
-
-    `text` has a line each for name, brand and SKU, decomposed, each after a
-    space; then, after a bar, brand and name run together; and the keys of the
-    categories that the product lies in. `initials` has the first consonants of
-    the first two and the same run together. The heads are the beginning of the
-    name run together.
-    """
-
-    product = models.OneToOneField(
-        Product, on_delete=models.CASCADE, primary_key=True, related_name="search"
-    )
-    text = models.TextField()
-    head = models.CharField(max_length=HEAD, db_default="")
-    initials = models.TextField()
-    initials_head = models.CharField(max_length=HEAD, db_default="")
-
-    objects = ProductSearchQuerySet.as_manager()
-
-    class Meta:
-        indexes = [
-            models.Index(
-                fields=["head"], opclasses=["varchar_pattern_ops"], name="productsearch_head"
-            ),
-            models.Index(
-                fields=["initials_head"],
-                opclasses=["varchar_pattern_ops"],
-                name="productsearch_initials_head",
-            ),
-        ]
-
-    def __str__(self) -> str:
-        return self.text
-
-
-class SearchWordQuerySet(models.QuerySet["SearchWord"]):
-    """Keeping the vocabulary."""
-
-    def learn(self, texts: Iterable[str]) -> None:
-        """Make sure that the words of these texts are in the vocabulary. Two queries at most.
-
-        Nothing is locked and nothing is waited for: see SearchWord.
-        """
-        words = {keys: word for text in texts for word, keys in words_of(text)}
-        if not words:
-            return
-        known = self.filter(keys__in=list(words), unused_since=None)
-        missing = sorted(words.keys() - set(known.values_list("keys", flat=True)))
-        self.bulk_create(
-            [SearchWord(word=words[keys], keys=keys, backwards=keys[::-1]) for keys in missing],
-            batch_size=1000,
-        )
-
-
-class SearchWord(models.Model):
-    """A word of the catalogue, for finding what a mistyped one may have meant.
-
-    Whoever writes a product adds the words that are not there, in the same
-    transaction; words that nobody has any more are removed by a job. There is
-    no unique constraint on purpose: two writers who add the same words would
-    wait for one another on it, or deadlock. A word that stands here twice
-    does no harm until the job finds it.
-    """
-
-    # Folded, and as the keys that type it; the latter also from its end.
-    word = models.CharField(max_length=24)
-    keys = models.CharField(max_length=72)
-    backwards = models.CharField(max_length=72)
-    # Since when no product on sale and no category has it. Writers take such
-    # a word for missing, so that it may go (products.vocabulary).
-    unused_since = models.DateTimeField(null=True, blank=True)
-
-    objects = SearchWordQuerySet.as_manager()
-
-    class Meta:
-        indexes = [
-            models.Index(
-                fields=["keys"], opclasses=["varchar_pattern_ops"], name="searchword_keys"
-            ),
-            models.Index(
-                fields=["backwards"], opclasses=["varchar_pattern_ops"], name="searchword_backwards"
-            ),
-        ]
-
-    def __str__(self) -> str:
-        return self.word
-
-
-class PastSearch(models.Model):
-    """What people have searched for and found, without who or when each did.
-
-    Texts made of the catalogue's own words only (products.past_searches).
-    """
-
-    # Folded.
-    text = models.CharField(max_length=100, unique=True)
-    # Run together, as typed: decomposed, and by first consonants.
-    head = models.CharField(max_length=HEAD)
-    initials_head = models.CharField(max_length=HEAD)
-    times = models.PositiveBigIntegerField(default=0)
-    # Times at least a minute apart.
-    moments = models.PositiveIntegerField(default=0)
-    last_at = models.DateTimeField()
-
-    class Meta:
-        indexes = [
-            models.Index(
-                fields=["head"], opclasses=["varchar_pattern_ops"], name="pastsearch_head"
-            ),
-        ]
-
-    def __str__(self) -> str:
-        return self.text
 
 
 class Change(enum.IntFlag):

@@ -23,7 +23,7 @@ from django.db.models import F
 from django.utils import timezone
 
 from products import hangul, vocabulary
-from products.models import HEAD, PastSearch, squeezed
+from products.search_models import HEAD, PastSearch, squeezed
 from shop.prepared import Prepared
 
 logger = logging.getLogger(__name__)

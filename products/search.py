@@ -30,8 +30,9 @@ from django.db import connection
 from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from products import hangul, past_searches, vocabulary
-from products.models import HEAD, Category, Product, squeezed
+from products.models import Category, Product
 from products.patterns import FTS, glob, trigrams
+from products.search_models import HEAD, squeezed
 from shop.cache import Tag
 from shop.money import from_minor
 from shop.prepared import Prepared

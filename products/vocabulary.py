@@ -18,7 +18,8 @@ from django.db.models.functions import Length
 from django.utils import timezone
 
 from products import hangul, patterns
-from products.models import Category, Product, ProductSearch, SearchWord
+from products.models import Category, Product
+from products.search_models import ProductSearch, SearchWord
 
 # Keys that a word has at least for an error in it to be looked for: what is one
 # error away from a shorter one is half the dictionary.

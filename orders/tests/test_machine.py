@@ -38,7 +38,8 @@ from orders.models import Order, OrderItem, Payment, Return, ReturnItem
 from orders.states import MOVES, Status
 from orders.tasks import cancel_unpaid
 from products.catalogue import read_product
-from products.models import Product, ProductSearch, StockMovement
+from products.models import Product, StockMovement
+from products.search_models import ProductSearch
 from products.stock import MAX_STOCK
 from shop.accounts.models import AccessToken
 from shop.events.models import Event

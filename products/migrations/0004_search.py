@@ -10,7 +10,7 @@ _BATCH = 500
 def fill(apps, schema_editor):
     """Index what is there already, a batch at a time."""
     from products.hangul import initials
-    from products.models import searchable
+    from products.search_models import searchable
 
     Category = apps.get_model("products", "Category")
     batch = []

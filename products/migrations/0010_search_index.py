@@ -11,7 +11,7 @@ def fill(apps, schema_editor):
     What code of before writes meanwhile is found by `products.tidy_search`.
     """
     from products.hangul import words_of
-    from products.models import search_columns
+    from products.search_models import search_columns
 
     Word = apps.get_model("products", "SearchWord")
     seen = set(Word.objects.values_list("keys", flat=True))

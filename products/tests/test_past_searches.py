@@ -6,8 +6,9 @@ import pytest
 from django.utils import timezone
 
 from products import past_searches
-from products.models import PastSearch, Product, ProductSearch, SearchWord
+from products.models import Product
 from products.past_searches import note_search, write_waiting
+from products.search_models import PastSearch, ProductSearch, SearchWord
 from products.tasks import tidy_search
 
 pytestmark = pytest.mark.django_db

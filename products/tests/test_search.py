@@ -9,8 +9,9 @@ from django.utils import timezone
 
 from products import vocabulary
 from products.categories import place_category
-from products.models import Category, Product, ProductSearch
+from products.models import Category, Product
 from products.search import search
+from products.search_models import ProductSearch
 
 pytestmark = pytest.mark.django_db
 

@@ -8,8 +8,9 @@ from django.db import connection, transaction
 from django.utils import timezone
 
 from products import vocabulary
-from products.models import Category, Product, SearchWord
+from products.models import Category, Product
 from products.search import search
+from products.search_models import SearchWord
 
 pytestmark = pytest.mark.django_db
 

@@ -489,3 +489,14 @@ def test_an_emptied_table_is_noted(product):
     [(pk, flags)] = changes()
     assert pk is None
     assert Change.SHOWN in flags
+
+
+def test_a_kept_search_counts_for_whoever_is_given_it(product, ask, monkeypatch):
+    noted = []
+    monkeypatch.setattr(
+        "products.past_searches.note_search", lambda text, times=1: noted.append(text)
+    )
+    path = f"products/search?q={product.name.split()[0]}"
+    assert ask(path)["total"]
+    ask(path)
+    assert len(noted) == 2

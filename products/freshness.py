@@ -113,7 +113,9 @@ class Feed:
             logger.warning("can't read what has changed just now", exc_info=True)
             return False
         horizon = rows[0][0]
-        if self.horizon is None or now - self._asked_at > _LONGEST_GAP:
+        # It never goes back, but where a backup was put in place or a table emptied.
+        is_lost = self.horizon is None or horizon < self.horizon
+        if is_lost or now - self._asked_at > _LONGEST_GAP:
             self._begin(horizon)
         else:
             self._learn(horizon, [row[1:] for row in rows if row[1] is not None])

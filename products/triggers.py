@@ -12,11 +12,12 @@ from typing import Any
 
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
+from django.utils import timezone
 
 from products.models import Change
 
 # Part of each trigger's name: whoever changes one of them counts it up.
-_VERSION = 1
+_VERSION = 2
 _PREFIX = f"products_change_{_VERSION}_"
 _ANY_VERSION = "products_change_%"
 # A statement that changes more products than this is noted as one that changes all.
@@ -71,7 +72,9 @@ def _note(product: str, bits: object, rest: str = "") -> str:
 
 def _function(name: str, body: str) -> str:
     return (
-        f"CREATE OR REPLACE FUNCTION {_PREFIX}{name}() RETURNS trigger LANGUAGE plpgsql AS"
+        f"CREATE OR REPLACE FUNCTION {_PREFIX}{name}() RETURNS trigger LANGUAGE plpgsql"
+        # Who writes may have another path: pg_restore has none.
+        " SET search_path FROM CURRENT AS"
         f" $$ BEGIN {body} RETURN NULL; END $$"
     )
 
@@ -114,6 +117,13 @@ _TRANSITION = {
 
 def _postgresql() -> dict[str, list[str]]:
     made = {}
+    for table in ("product", "category", "productimage", "productseo"):
+        name = f"{table}_truncate"
+        made[name] = [
+            _function(name, _note("NULL", int(_EVERYTHING | Change.TREE))),
+            f"CREATE TRIGGER {_PREFIX}{name} AFTER TRUNCATE ON products_{table}"
+            f" FOR EACH STATEMENT EXECUTE FUNCTION {_PREFIX}{name}()",
+        ]
     for name, body in _POSTGRESQL_BODIES.items():
         table, event = name.rsplit("_", 1)
         made[name] = [
@@ -173,7 +183,8 @@ def _present(connection: BaseDatabaseWrapper) -> dict[str, str]:
 def install(sender: Any = None, using: str = "default", **_: Any) -> None:
     """Put the triggers in place where they are not; after each migrate. One query else."""
     connection = connections[using]
-    wanted = _postgresql() if connection.vendor == "postgresql" else _sqlite()
+    is_postgresql = connection.vendor == "postgresql"
+    wanted = _postgresql() if is_postgresql else _sqlite()
     present = _present(connection)
     if set(present) == {_PREFIX + name for name in wanted}:
         return
@@ -184,6 +195,15 @@ def install(sender: Any = None, using: str = "default", **_: Any) -> None:
         for statements in wanted.values():
             for statement in statements:
                 cursor.execute(statement)
+        # What was written while they were not there, nobody has noted.
+        position = "pg_current_xact_id()::text::bigint" if is_postgresql else "0"
+        cursor.execute(
+            f"{_NOTE} VALUES (NULL, {position}, %s, %s)",
+            [
+                int(_EVERYTHING | Change.TREE),
+                connection.ops.adapt_datetimefield_value(timezone.now()),
+            ],
+        )
 
 
 def remove(connection: BaseDatabaseWrapper) -> None:

@@ -72,6 +72,9 @@ class Answer:
     # Told how often the answer has been given.
     count: Callable[[int], None] | None = None
     packed: bytes | None = None
+    # What it was made from, and the tags' `now` from before that.
+    tags: Collection[Tag] = ()
+    since: int = 0
     # The route's template.
     route: str = ""
     heads: dict[tuple[str, str], _Head] = field(default_factory=dict)
@@ -142,7 +145,7 @@ def answer(
     found = answers.store.get(key) if usable else None
     if found is None and shared:
         body, tags, since = answers.knowledge.read(make)
-        found = Answer(key, body, _digest(body), count)
+        found = Answer(key, body, _digest(body), count, tags=tags, since=since)
         if _takes_gzip(request.META.get("HTTP_ACCEPT_ENCODING", "").encode()):
             found.packed = _pack(body)
         if query is not None:
@@ -150,8 +153,9 @@ def answer(
             answers.store.put(key, found, tags=tags, since=since, size=size)
     elif found is None:
         found = Answer(key, make()[0], b"", count)
-    if count is not None:
-        count(1)
+    # The one that was kept with it: what this call was given knows nothing of its making.
+    if found.count is not None:
+        found.count(1)
     scope = getattr(request._request, "scope", None)
     if scope is not None and shared:
         scope.setdefault("shop", {})["answer"] = found
@@ -245,7 +249,14 @@ class ReadyAnswers:
         flight = asyncio.ensure_future(self._fly(asked, scope))
         self._flights[asked.key, asked.variant] = flight
         # Whoever waits as well is answered even if this one leaves.
-        captured = await asyncio.shield(flight)
+        try:
+            captured = await asyncio.shield(flight)
+        except asyncio.CancelledError:
+            if flight.cancelled():
+                raise
+            # The server is shutting down, or has given a lost client up (shop.server).
+            # What runs is finished and answered; a second cancellation ends the waiting.
+            captured = await asyncio.shield(flight)
         notes = scope.setdefault("shop", {})
         notes.update(captured.notes)
         found = _ready_answer(captured, asked)
@@ -266,10 +277,17 @@ class ReadyAnswers:
     ) -> None:
         limits = _take(scope) if settings.RATE_LIMITS else ()
         found = None
+        tags = kept().knowledge.tags
+        known = tags.now
         if limits is not None:
             await asyncio.wait((flight,))
             if not flight.cancelled() and flight.exception() is None:
                 found = _ready_answer(flight.result(), asked)
+            # It may have been read before what this process knew, and has shown or
+            # written, when this one came.
+            is_late = found is not None and found.since < known
+            if found is not None and is_late and not tags.unchanged(found.tags, found.since):
+                found = None
         if found is None:
             # A refusal is each one's own.
             await self.app(scope, receive, send)
@@ -289,11 +307,16 @@ class ReadyAnswers:
             return None
         host = languages = encodings = match = b""
         for name, value in scope["headers"]:
+            # Of two, Django reads the sum: it refuses the host, and takes another language.
             if name == b"host":
+                if host:
+                    return None
                 host = value
             elif name == b"accept-encoding":
                 encodings = value
             elif name == b"accept-language":
+                if languages:
+                    return None
                 languages = value
             elif name == b"if-none-match":
                 match = value
@@ -328,7 +351,9 @@ class ReadyAnswers:
             del self._flights[asked.key, asked.variant]
         found: Answer | None = captured.notes.get("answer")
         personal = any(name == b"set-cookie" for name, _value in captured.headers)
-        if found is not None and not personal and len(found.heads) < _MOST_VARIANTS:
+        # An answer that was made may still not be what was sent: 504 comes before its thread ends.
+        sent = captured.status == 200 and not personal
+        if found is not None and sent and len(found.heads) < _MOST_VARIANTS:
             found.route = captured.notes["route"]
             found.heads.setdefault(asked.variant, _head(found, captured.headers))
         return captured
@@ -336,7 +361,9 @@ class ReadyAnswers:
 
 def _ready_answer(captured: _Captured, asked: _Asked) -> Answer | None:
     found: Answer | None = captured.notes.get("answer")
-    return found if found is not None and asked.variant in found.heads else None
+    if captured.status != 200 or found is None or asked.variant not in found.heads:
+        return None
+    return found
 
 
 def _no_body() -> Receive:

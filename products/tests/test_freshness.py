@@ -444,3 +444,59 @@ def test_counts_are_kept_until_who_is_counted_changes(product, ask, monkeypatch)
 
 def test_a_json_body_is_what_it_was(product, ask):
     assert json.loads(catalogue.read_product(product.pk)) == ask(f"products/{product.pk}")
+
+
+def test_positions_that_went_back_are_a_database_of_which_nothing_is_known(product, theirs):
+    theirs.catch_up()
+    theirs.horizon += 1000
+    since = theirs.knowledge.tags.now
+    theirs.catch_up()
+    assert not theirs.knowledge.tags.unchanged(["members"], since)
+    Product.objects.filter(pk=product.pk).update(price=7)
+    since = theirs.knowledge.tags.now
+    theirs.catch_up()
+    assert not theirs.knowledge.tags.unchanged([product.pk], since)
+
+
+def test_putting_triggers_in_place_tells_all_that_something_may_be_missed(product, theirs):
+    theirs.catch_up()
+    triggers.remove(connection)
+    Product.objects.filter(pk=product.pk).update(name="unnoted")
+    since = theirs.knowledge.tags.now
+    triggers.install()
+    theirs.catch_up()
+    assert not theirs.knowledge.tags.unchanged([product.pk], since)
+
+
+@pytest.mark.postgresql
+def test_who_writes_without_a_search_path_is_noted_too(product):
+    with connection.cursor() as cursor:
+        schema = cursor.execute("SELECT current_schema()").fetchone()[0]
+        ProductChange.objects.all().delete()
+        cursor.execute("SET search_path = ''")
+        try:
+            cursor.execute(f"UPDATE {schema}.products_product SET price = 7")  # noqa: S608
+        finally:
+            cursor.execute("RESET search_path")
+    assert [pk for pk, _flags in changes()] == [product.pk]
+
+
+@pytest.mark.postgresql
+def test_an_emptied_table_is_noted(product):
+    ProductChange.objects.all().delete()
+    with connection.cursor() as cursor:
+        cursor.execute("TRUNCATE products_productseo")
+    [(pk, flags)] = changes()
+    assert pk is None
+    assert Change.SHOWN in flags
+
+
+def test_a_kept_search_counts_for_whoever_is_given_it(product, ask, monkeypatch):
+    noted = []
+    monkeypatch.setattr(
+        "products.past_searches.note_search", lambda text, times=1: noted.append(text)
+    )
+    path = f"products/search?q={product.name.split()[0]}"
+    assert ask(path)["total"]
+    ask(path)
+    assert len(noted) == 2

@@ -30,6 +30,7 @@ class Hop:
         self.gate = None
         self.breaks = 0
         self.body = BODY
+        self.since = None
 
     def view(self, times):
         self.viewed += times
@@ -45,9 +46,11 @@ class Hop:
         scope.setdefault("shop", {})["route"] = "things/<id>"
         if self.status == 200:
             query = ready.canonical(scope["query_string"]) or ""
-            answer = Answer((scope["path"], query), self.body, b"tag", self.view)
-            tags = self.answers.knowledge.tags
-            self.answers.store.put(answer.key, answer, tags=[1], since=tags.now, size=1000)
+            since = self.answers.knowledge.tags.now if self.since is None else self.since
+            answer = Answer(
+                (scope["path"], query), self.body, b"tag", self.view, tags=[1], since=since
+            )
+            self.answers.store.put(answer.key, answer, tags=[1], since=since, size=1000)
             scope["shop"]["answer"] = answer
             self.viewed += 1
         await send({"type": "http.response.start", "status": self.status, "headers": self.headers})
@@ -349,3 +352,63 @@ def test_memory_has_a_bound_whatever_is_asked_for(layer, hop, answers):
         make(layer, request(path=f"/things/{number}"))
     assert answers.store.size <= 1_000_000
     assert 100 < len(answers.store) < 1000
+
+
+@pytest.mark.parametrize(
+    "twice", [(b"accept-language", b"en"), (b"host", b"shop.example")], ids=["language", "host"]
+)
+def test_what_is_said_twice_is_djangos_to_read(layer, hop, twice):
+    make(layer, request(accept_language="ko"))
+    scope = request(accept_language="ko")
+    scope["headers"].append(twice)
+    assert layer.find(scope) is None
+    make(layer, scope)
+    assert hop.calls == 2
+    assert layer.find(request(accept_language="en")) is None
+
+
+def test_an_answer_that_was_not_sent_lends_its_headers_to_nobody(layer, hop, answers):
+    """The hop gives a view up that has just put its answer there."""
+
+    async def app(scope, receive, send):
+        made = Got()
+        await hop(scope, receive, made.send)
+        await send({"type": "http.response.start", "status": 504, "headers": [(b"a", b"b")]})
+        await send({"type": "http.response.body", "body": b"late"})
+
+    late = ReadyAnswers(app, lambda path: True)
+    got = make(late, request())
+    assert (got.status, got.body) == (504, b"late")
+    assert late.find(request()) is None
+
+
+def test_who_comes_after_a_change_is_not_given_what_was_read_before_it(layer, hop, answers):
+    async def test():
+        hop.gate = asyncio.Event()
+        hop.since = answers.knowledge.tags.now
+        first = asyncio.create_task(ask(layer, request()))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        answers.knowledge.tags.changed([1])
+        second = asyncio.create_task(ask(layer, request()))
+        for _ in range(5):
+            await asyncio.sleep(0)
+        hop.gate.set()
+        return await asyncio.gather(first, second)
+
+    asyncio.run(test())
+    assert hop.calls == 2
+
+
+def test_what_runs_when_the_server_shuts_down_is_answered(layer, hop):
+    async def test():
+        hop.gate = asyncio.Event()
+        first = asyncio.create_task(ask(layer, request()))
+        for _ in range(3):
+            await asyncio.sleep(0)
+        first.cancel()
+        await asyncio.sleep(0)
+        hop.gate.set()
+        return await first
+
+    assert asyncio.run(test()).status == 200

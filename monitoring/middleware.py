@@ -55,12 +55,14 @@ class RequestLayer:
         if hit is not None:
             headers = [*hit.headers, *hit.limits, (b"x-request-id", request_id.encode())]
             # A client that has gone has still been answered.
-            with suppress(OSError):
-                await send(
-                    {"type": "http.response.start", "status": hit.status, "headers": headers}
-                )
-                await send({"type": "http.response.body", "body": hit.body})
-            self.tally.add(hit, time.perf_counter() - started)
+            try:
+                with suppress(OSError):
+                    await send(
+                        {"type": "http.response.start", "status": hit.status, "headers": headers}
+                    )
+                    await send({"type": "http.response.body", "body": hit.body})
+            finally:
+                self.tally.add(hit, time.perf_counter() - started)
             return
         token = correlation_id.set(request_id)
         notes = scope.setdefault("shop", {})
@@ -143,4 +145,8 @@ class Tally:
             )
         for answer, times in answers.items():
             assert answer.count is not None
-            answer.count(times)
+            try:
+                answer.count(times)
+            except Exception:
+                # One's trouble is not the others'.
+                logger.exception("answers can't be counted", extra={"route": answer.route})

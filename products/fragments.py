@@ -19,8 +19,8 @@ from shop.cache import Shared, Store
 
 # Counted up whenever a fragment is made of other columns, or written otherwise.
 SCHEMA = 1
-# Seconds. A restored backup, whose transactions begin at lower numbers again, has
-# forgotten what it shared by then.
+# Seconds. A restored backup, whose transactions begin at lower numbers again, does not
+# believe what lies beyond them, and what it shared is gone when it gets there.
 _SHARED_FOR = 300
 # Bytes that the position takes in front of a fragment.
 _POSITION = 8

@@ -43,17 +43,23 @@ _MOST_ROWS = 5000
 # Products whose last change is remembered.
 _POSITIONS = 100_000
 
+# What was committed since a snapshot; see the module's docstring for `horizon`. `beyond`
+# lies above all that the new snapshot sees.
 _POSTGRESQL = (
-    "SELECT now.horizon, c.id, c.position, c.product_id, c.changed FROM"
-    " (SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS horizon) AS now"
-    " LEFT JOIN products_productchange c ON c.position >= %s LIMIT %s"
+    "SELECT pg_snapshot_xmin(now.snapshot)::text::bigint,"
+    " pg_snapshot_xmax(now.snapshot)::text::bigint, now.snapshot::text,"
+    " c.position, c.product_id, c.changed"
+    " FROM (SELECT pg_current_snapshot() AS snapshot) AS now"
+    " LEFT JOIN products_productchange c ON c.position >= %s"
+    " AND NOT pg_visible_in_snapshot(c.position::text::xid8, %s::pg_snapshot) LIMIT %s"
 )
 _SQLITE = (
-    "SELECT now.horizon, c.id, c.id, c.product_id, c.changed FROM"
+    "SELECT now.horizon, now.horizon, %s, c.id, c.product_id, c.changed FROM"
     " (SELECT COALESCE(MAX(seq), 0) + 1 AS horizon FROM sqlite_sequence"
     "  WHERE name = 'products_productchange') AS now"
     " LEFT JOIN products_productchange c ON c.id >= %s LIMIT %s"
 )
+_NO_SNAPSHOT = "1:1:"
 
 
 class Feed:
@@ -71,9 +77,9 @@ class Feed:
 
     def forget(self) -> None:
         """Know nothing any more, and show nothing."""
-        # All changes below it are known, and of those from it on these rows.
+        # All changes below it are known, and of those from it on what the snapshot sees.
         self.horizon: int | None = None
-        self._ahead: set[int] = set()
+        self._snapshot = _NO_SNAPSHOT
         self._asked_at = 0.0
         # Of what was read below the floor nothing is known.
         self._floor = 0
@@ -112,13 +118,15 @@ class Feed:
             self.knowledge.tags.sure_until = 0.0
             logger.warning("can't read what has changed just now", exc_info=True)
             return False
-        horizon = rows[0][0]
+        horizon, beyond, self._snapshot = rows[0][:3]
         # It never goes back, but where a backup was put in place or a table emptied.
         is_lost = self.horizon is None or horizon < self.horizon
-        if is_lost or now - self._asked_at > _LONGEST_GAP:
-            self._begin(horizon)
+        is_too_much = len(rows) > _MOST_ROWS or now - self._asked_at > _LONGEST_GAP
+        if is_lost or is_too_much:
+            self._begin(beyond)
         else:
-            self._learn(horizon, [row[1:] for row in rows if row[1] is not None])
+            self._learn([row[3:] for row in rows if row[3] is not None])
+        self.horizon = horizon
         if sold and self._sold:
             self._sold = False
             self.knowledge.tags.changed(["sold"])
@@ -127,29 +135,25 @@ class Feed:
         return True
 
     def _read(self) -> list[tuple[Any, ...]]:
-        sql = _POSTGRESQL if connection.vendor == "postgresql" else _SQLITE
         since = 2**62 if self.horizon is None else self.horizon
+        if connection.vendor == "postgresql":
+            sql, params = _POSTGRESQL, [since, self._snapshot, _MOST_ROWS + 1]
+        else:
+            sql, params = _SQLITE, [self._snapshot, since, _MOST_ROWS + 1]
         with connection.cursor() as cursor:
-            cursor.execute(sql, [since, _MOST_ROWS + 1])
+            cursor.execute(sql, params)
             rows: list[tuple[Any, ...]] = cursor.fetchall()
         return rows
 
-    def _begin(self, horizon: int) -> None:
+    def _begin(self, beyond: int) -> None:
+        """Know nothing of what was read when the horizon was below `beyond`."""
         self._positions.clear()
-        self._ahead.clear()
-        self.horizon = self._floor = horizon
+        self._floor = beyond
         self.knowledge.tags.everything_changed()
 
-    def _learn(self, horizon: int, rows: list[tuple[int, int, int | None, int]]) -> None:
-        if len(rows) > _MOST_ROWS:
-            self._begin(horizon)
-            return
+    def _learn(self, rows: list[tuple[int, int | None, int]]) -> None:
         tags: set[Tag] = set()
-        for pk, position, product_id, changed in rows:
-            if pk in self._ahead:
-                continue
-            if position >= horizon:
-                self._ahead.add(pk)
+        for position, product_id, changed in rows:
             if product_id is not None:
                 tags.update(_tags_of(product_id, changed))
                 self._positions.pop(product_id, None)
@@ -159,18 +163,18 @@ class Feed:
                 self.knowledge.tags.everything_changed()
             tags.update(name for bit, name in _LISTS if changed & bit)
             self._sold = self._sold or bool(changed & Change.SOLD)
-        if horizon > (self.horizon or 0):
-            self.horizon = horizon
-            if self._ahead:
-                self._ahead = {pk for pk, position, *_ in rows if position >= horizon}
         while len(self._positions) > _POSITIONS:
             oldest = next(iter(self._positions))
             self._floor = max(self._floor, self._positions.pop(oldest) + 1)
         self.knowledge.tags.changed(tags)
 
     def believes(self, product_id: int, position: int) -> bool:
-        """Whether what was read of a product when `horizon` was `position` is still true."""
-        return position >= self._floor and position > self._positions.get(product_id, -1)
+        """Whether what was read of a product when `horizon` was `position` is still true.
+
+        What comes from beyond our own horizon may be from before a backup was put in place.
+        """
+        last = self._positions.get(product_id, -1)
+        return max(self._floor, last + 1) <= position <= (self.horizon or 0)
 
     # --- Following ------------------------------------------------------------
 

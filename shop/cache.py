@@ -135,6 +135,8 @@ class Store(Generic[K, V]):
             if item is not None and item.value is value:
                 item.size += size
                 self.size += size
+                while self.size > self.most:
+                    self._evict()
 
     def drop(self, tags: Iterable[Tag]) -> None:
         """Forget what carries any of these; the caller holds the tags' lock."""

@@ -15,6 +15,7 @@ import gzip
 import hashlib
 import time
 from collections.abc import Awaitable, Callable, Collection, MutableMapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
@@ -48,6 +49,8 @@ _LIMITS = (b"ratelimit", b"ratelimit-policy")
 _NOT_KEPT = frozenset({*_LIMITS, b"content-length", b"cache-control", b"vary"})
 # Languages, plain and secure.
 _MOST_VARIANTS = 8
+# Bytes of a key, beside its query, with what counts it; of a variant's headers.
+_KEY, _HEAD = 600, 2000
 # Bytes of a query and of a header. What has been read is remembered, so that nobody
 # may fill the memory with it; whoever sends more is answered by Django.
 _LONGEST_QUERY, _LONGEST_HEADER = 800, 200
@@ -55,11 +58,12 @@ _LONGEST_QUERY, _LONGEST_HEADER = 800, 200
 
 @dataclass(slots=True)
 class _Head:
-    """The headers of an answer, as it is, compressed, and as a 304."""
+    """The headers of an answer, as it is and compressed, and of the 304 for each."""
 
     plain: list[Header]
     packed: list[Header]
     unchanged: list[Header]
+    packed_unchanged: list[Header]
 
 
 @dataclass(slots=True, eq=False)
@@ -149,7 +153,8 @@ def answer(
         if _takes_gzip(request.META.get("HTTP_ACCEPT_ENCODING", "").encode()):
             found.packed = _pack(body)
         if query is not None:
-            size = len(body) + len(found.packed or b"")
+            # A query may be most of it; and `count` holds what was asked.
+            size = len(body) + len(found.packed or b"") + _KEY + 2 * len(query)
             answers.store.put(key, found, tags=tags, since=since, size=size)
     elif found is None:
         found = Answer(key, make()[0], b"", count)
@@ -173,7 +178,7 @@ def _pack(body: bytes) -> bytes | None:
     return gzip.compress(body, _COMPRESSION, mtime=0)
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=2048)
 def canonical(query: bytes) -> str | None:
     """Return a query string as it is whatever the order of its parameters; None for an odd one."""
     if not query:
@@ -355,7 +360,9 @@ class ReadyAnswers:
         sent = captured.status == 200 and not personal
         if found is not None and sent and len(found.heads) < _MOST_VARIANTS:
             found.route = captured.notes["route"]
-            found.heads.setdefault(asked.variant, _head(found, captured.headers))
+            if asked.variant not in found.heads:
+                found.heads[asked.variant] = _head(found, captured.headers)
+                kept().store.grow(found.key, found, _HEAD)
         return captured
 
 
@@ -400,15 +407,20 @@ def _head(found: Answer, headers: list[Header]) -> _Head:
         (b"content-encoding", b"gzip"),
         length(found.packed),
     ]
-    unchanged = [pair for pair in plain if not pair[0].startswith(b"content-")]
-    return _Head(plain, packed, unchanged)
+
+    def unchanged(headers: list[Header]) -> list[Header]:
+        return [pair for pair in headers if not pair[0].startswith(b"content-")]
+
+    return _Head(plain, packed, unchanged(plain), unchanged(packed))
 
 
 def _give(found: Answer, asked: _Asked, limits: tuple[Header, ...]) -> Hit:
     head = found.heads[asked.variant]
+    packed = asked.packed and len(found.body) >= _COMPRESS_FROM
     if asked.match and _matches(asked.match, found.etag):
-        return Hit(found, 304, head.unchanged, limits, b"")
-    if asked.packed and len(found.body) >= _COMPRESS_FROM:
+        unchanged = head.packed_unchanged if packed else head.unchanged
+        return Hit(found, 304, unchanged, limits, b"")
+    if packed:
         if found.packed is None:
             # Those before took none. Once an answer, and of a hundred products at most.
             found.packed = _pack(found.body) or b""
@@ -428,8 +440,10 @@ def _matches(match: bytes, etag: bytes) -> bool:
 
 
 async def _send(send: Send, status: int, headers: list[Header], body: bytes) -> None:
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
+    # Whoever has gone needs nothing any more.
+    with suppress(OSError):
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
 
 
 def _take(scope: Scope) -> tuple[Header, ...] | None:

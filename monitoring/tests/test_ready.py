@@ -120,6 +120,27 @@ def test_the_log_has_one_line_for_all_of_a_route(layer, caplog):
     assert (line.route, line.status, line.count) == (f"/{ROUTE}", 200, 50)
 
 
+def test_what_can_not_be_counted_loses_nothing_else(layer, views):
+    def broken(times):
+        raise ValueError(times)
+
+    other = Answer(("/other", ""), b"{}", b"tag", broken, route="others")
+    layer.tally._answers[other] = 3
+    asyncio.run(send_to(layer, 2))
+    layer.tally.tell()
+    assert views.times == 2
+
+
+def test_a_client_that_has_gone_counts(layer, views):
+    async def gone(message):
+        raise ConnectionResetError
+
+    scope = {"type": "http", "path": "/things", "headers": []}
+    asyncio.run(layer(scope, None, gone))
+    layer.tally.tell()
+    assert views.times == 1
+
+
 def test_each_has_its_own_id_and_limits(layer):
     sent = asyncio.run(send_to(layer, 2, headers=[(b"x-request-id", b"given-by-client")]))
     assert dict(sent[0]["headers"])[b"x-request-id"] == b"given-by-client"

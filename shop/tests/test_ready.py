@@ -242,6 +242,10 @@ def test_who_has_it_is_told_so(layer, match):
     assert headers[b"etag"] == b'"tag"'
     assert not any(name.startswith(b"content-") for name in headers)
     assert layer.find(request(if_none_match='"ta"')).status == 200
+    # Of the form that they would be given.
+    packed = layer.find(request(if_none_match=match, accept_encoding="gzip"))
+    assert packed.status == 304
+    assert dict(packed.headers)[b"etag"] == b'"tag-gz"'
 
 
 def test_nothing_is_given_when_the_process_knows_too_little(layer, answers):

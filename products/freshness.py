@@ -136,6 +136,7 @@ class Feed:
 
     def _read(self) -> list[tuple[Any, ...]]:
         since = 2**62 if self.horizon is None else self.horizon
+        params: list[int | str]
         if connection.vendor == "postgresql":
             sql, params = _POSTGRESQL, [since, self._snapshot, _MOST_ROWS + 1]
         else:

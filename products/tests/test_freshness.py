@@ -247,9 +247,16 @@ def in_another_thread(work):
 def theirs():
     """The feed of another process."""
     other = Feed()
-    other.catch_up()
+    settle(other)
     yield other
     other.stop()
+
+
+def settle(feed):
+    """Wait until no transaction runs that was there before: of others, on the same server."""
+    wait_for(lambda: feed.catch_up() and feed.horizon >= feed._floor)
+    last = max(feed._positions.values(), default=-1)
+    wait_for(lambda: feed.catch_up() and feed.horizon > last)
 
 
 def test_another_process_learns_of_it(product, theirs):
@@ -303,6 +310,7 @@ def test_what_commits_late_is_learnt_and_once(product, make_product, theirs):
     assert not theirs.knowledge.tags.unchanged([product.pk], now)
     assert theirs.knowledge.tags.unchanged([other.pk], now)
     assert not theirs.believes(product.pk, position)
+    settle(theirs)
     assert theirs.believes(product.pk, theirs.horizon)
 
 
@@ -312,6 +320,7 @@ def test_what_was_read_before_a_change_is_not_believed_after_it(product, theirs)
     Product.objects.filter(pk=product.pk).update(price=2000)
     theirs.catch_up()
     assert not theirs.believes(product.pk, position)
+    settle(theirs)
     assert theirs.believes(product.pk, theirs.horizon)
     # Of what was read before it began it knows nothing.
     newcomer = Feed()
@@ -422,6 +431,7 @@ def test_positions_go_on_after_all_changes_are_pruned(product, theirs):
     since = theirs.knowledge.tags.now
     theirs.catch_up()
     assert not theirs.knowledge.tags.unchanged([product.pk], since)
+    settle(theirs)
     assert theirs.horizon > before
 
 

@@ -3,7 +3,7 @@
 Written by products.models in the transaction that writes a product or category.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from django.db import models
@@ -46,31 +46,51 @@ def search_columns(name: str, brand: str, sku: str | None, path: str | None) -> 
     }
 
 
+_COLUMNS = ("text", "head", "initials", "initials_head")
+# Products that are indexed at a time.
+_INDEXED = 500
+
+
 class ProductSearchQuerySet(models.QuerySet["ProductSearch"]):
     """Keeping the index."""
 
     def index(self, pks: Sequence[int | None]) -> None:
-        """Make the index say of these products what their rows say. Four queries per 500."""
+        """Make the index say of these products what their rows say. Four queries per 500 at most.
+
+        What it says already is not written again: most writes leave the texts as
+        they are, and a row's trigrams cost more than all the rest of the product.
+        """
         # products.models stands above this module.
         product: Any = self.model._meta.get_field("product").related_model
         known = sorted(pk for pk in pks if pk is not None)
         columns = ("pk", "name", "brand", "sku", "category__path")
-        for start in range(0, len(known), 500):
-            rows = list(
-                product.objects.filter(pk__in=known[start : start + 500])
+        written = tuple(f"search__{column}" for column in _COLUMNS)
+        sure: set[str] = set()
+        for start in range(0, len(known), _INDEXED):
+            found = (
+                product.objects.filter(pk__in=known[start : start + _INDEXED])
                 .order_by()
-                .values_list(*columns)
+                .values_list(*columns, *written)
             )
+            differing: list[ProductSearch] = []
+            words: dict[str, str] = {}
+            for pk, name, brand, sku, path, *stands in found:
+                says = search_columns(name, brand, sku, path)
+                if [says[column] for column in _COLUMNS] != stands:
+                    differing.append(ProductSearch(product_id=pk, **says))
+                # Both are folded for the columns already.
+                for word, keys in (*words_of(name), *words_of(brand)):
+                    words[keys] = word
             self.bulk_create(
-                (
-                    ProductSearch(product_id=pk, **search_columns(name, brand, sku, path))
-                    for pk, name, brand, sku, path in rows
-                ),
+                differing,
                 update_conflicts=True,
                 unique_fields=["product"],
-                update_fields=["text", "head", "initials", "initials_head"],
+                update_fields=_COLUMNS,
             )
-            SearchWord.objects.learn(f"{name} {brand}" for _pk, name, brand, *_ in rows)
+            SearchWord.objects.learn_words({k: w for k, w in words.items() if k not in sure})
+            # For this call alone: a word that is relied on for longer may be removed
+            # meanwhile (products.vocabulary.tidy).
+            sure.update(words)
 
 
 class ProductSearch(models.Model):
@@ -121,7 +141,10 @@ class SearchWordQuerySet(models.QuerySet["SearchWord"]):
 
         Nothing is locked and nothing is waited for: see SearchWord.
         """
-        words = {keys: word for text in texts for word, keys in words_of(text)}
+        self.learn_words({keys: word for text in texts for word, keys in words_of(text)})
+
+    def learn_words(self, words: Mapping[str, str]) -> None:
+        """As `learn`, of folded words by their keys."""
         if not words:
             return
         known = self.filter(keys__in=list(words), unused_since=None)

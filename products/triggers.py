@@ -73,8 +73,9 @@ def _note(product: str, bits: object, rest: str = "") -> str:
 def _function(name: str, body: str) -> str:
     return (
         f"CREATE OR REPLACE FUNCTION {_PREFIX}{name}() RETURNS trigger LANGUAGE plpgsql"
-        # Who writes may have another path: pg_restore has none.
-        " SET search_path FROM CURRENT AS"
+        # Who writes may have another path: pg_restore has none. And a plan that was made
+        # for one row, and is kept by the connection, takes seconds for a thousand.
+        " SET search_path FROM CURRENT SET enable_nestloop = off AS"
         f" $$ BEGIN {body} RETURN NULL; END $$"
     )
 

@@ -4,7 +4,8 @@ from decimal import Decimal
 
 import pytest
 from django.core.management import call_command
-from django.db import transaction
+from django.db import connection, transaction
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from products import vocabulary
@@ -225,6 +226,31 @@ class TestKeptCurrent:
         make_order(alice, (product, 1))
         Product.objects.update(price=Decimal(5))
         assert ProductSearch.objects.get().text == " marked\n"
+
+    def test_what_is_written_already_is_not_written_again(self, names, make_product):
+        product = make_product("의자")
+        with CaptureQueriesContext(connection) as queries:
+            product.price = Decimal(5)
+            product.save()
+            Product.objects.bulk_create(
+                [product], update_conflicts=True, unique_fields=["id"], update_fields=["name"]
+            )
+        assert not [q for q in queries if 'INTO "products_productsearch"' in q["sql"]]
+        assert names("의자") == ["의자"]
+
+    @pytest.mark.parametrize("column", ["text", "head", "initials", "initials_head"])
+    def test_a_save_mends_each_column(self, make_product, column):
+        product = make_product("의자")
+        right = ProductSearch.objects.values().get()
+        ProductSearch.objects.update(**{column: "other"})
+        product.save()
+        assert ProductSearch.objects.values().get() == right
+
+    def test_a_row_that_is_missing_is_made_by_a_save(self, names, make_product):
+        product = make_product("의자")
+        ProductSearch.objects.all().delete()
+        product.save()
+        assert names("의자") == ["의자"]
 
     def test_a_category(self, names, make_product):
         electronics = place_category(

@@ -133,6 +133,17 @@ class TestVocabulary:
         Category.objects.update(name_ko="책걸상")
         assert {"chairs", "걸상", "책걸상"} <= words()
 
+    def test_products_that_are_indexed_in_several_steps(self, monkeypatch):
+        monkeypatch.setattr("products.search_models._INDEXED", 1)
+        Product.objects.bulk_create(
+            Product(name=name, brand="한샘", price=1) for name in ("의자 셋", "의자 둘", "책상")
+        )
+        assert words() == {"의자", "셋", "둘", "책상", "한샘"}
+        assert SearchWord.objects.count() == 5
+        SearchWord.objects.update(unused_since=timezone.now())
+        Product.objects.update(brand="한샘")
+        assert words() == {"의자", "셋", "둘", "책상", "한샘"}
+
     def test_a_rollback(self, make_product):
         with pytest.raises(RuntimeError), transaction.atomic():
             make_product("의자")

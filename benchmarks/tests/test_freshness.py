@@ -13,6 +13,7 @@ from benchmarks.freshness import Checker, Register, measure
 SECONDS = float(os.environ.get("SHOP_FRESHNESS_SECONDS", "12"))
 
 
+@pytest.mark.django_db(transaction=True)
 def test_nothing_that_is_read_is_old_or_goes_backwards():
     redis = connection.vendor == "postgresql" and shutil.which("redis-server") is not None
     outcome = measure(seconds=SECONDS, redis=redis)

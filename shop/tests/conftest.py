@@ -48,4 +48,5 @@ def rabbit(_rabbit: Rabbit) -> Rabbit:
     """A RabbitMQ to be killed, for tests that are skipped where none is installed."""
     _rabbit.start()
     _rabbit.wait_until_ready()
+    _rabbit.declare("jobs.default", "jobs.long")
     return _rabbit

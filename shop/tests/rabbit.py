@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from kombu import Connection
+from kombu import Connection, Exchange, Queue
 
 from shop.tests.running import PATIENCE, free_port
 
@@ -74,6 +74,18 @@ class Rabbit:
                 return
             time.sleep(0.1)
         raise AssertionError(f"RabbitMQ did not get ready:\n{self._log.read_text()[-4000:]}")
+
+    def declare(self, *queues: str) -> None:
+        """Have these queues, as the settings do, each with a leader.
+
+        On a new node two who declare a quorum queue at once may leave it without one
+        (RabbitMQ 3.10), which is no business of the tests.
+        """
+        with Connection(self.url, connect_timeout=2) as client:
+            for name in queues:
+                arguments = {"x-queue-type": "quorum"}
+                queue = Queue(name, Exchange(name), routing_key=name, queue_arguments=arguments)
+                queue(client.default_channel).declare()
 
     def consumers(self, queue: str) -> int:
         """Return how many processes take this queue's messages; 0 if there is no such queue."""

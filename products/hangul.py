@@ -64,7 +64,7 @@ _KEY_OF_LETTER = {ord(letter): key.lower() for key, letter in _KEYS.items()}
 
 
 # The words of a catalogue come again and again in suggestions.
-@lru_cache(maxsize=20_000)
+@lru_cache(maxsize=8_000)
 def fold(text: str) -> str:
     """Return `text` without what does not matter: case, width, punctuation, spaces.
 
@@ -74,7 +74,7 @@ def fold(text: str) -> str:
     return _NOT_WORD.sub(" ", text).strip()
 
 
-@lru_cache(maxsize=20_000)
+@lru_cache(maxsize=8_000)
 def decompose(text: str) -> str:
     """Return folded text with every syllable as the letters that type it."""
     return fold(text).translate(_LETTERS)

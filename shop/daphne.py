@@ -20,6 +20,7 @@ What Daphne 4.2 lacks, and the hop relies on:
 import asyncio
 import sys
 import time
+from functools import partial
 from typing import Any, cast
 
 import daphne.server
@@ -171,6 +172,30 @@ class Server(daphne.server.Server):
         """Remember what is to be closed at the end."""
         self._ports.append(port)
         super().listen_success(port)
+
+    def create_application(self, protocol: Any, scope: dict[str, Any]) -> Any:
+        """Begin with a request, and let go of it when it is answered.
+
+        Daphne does so once a second, and until then holds some ten kilobytes of each.
+        """
+        queue = super().create_application(protocol, scope)
+        if queue is not None and isinstance(protocol, Request):
+            task = self.connections[protocol]["application_instance"]
+            task.add_done_callback(partial(self._let_go, protocol))
+        return queue
+
+    def protocol_disconnected(self, protocol: Any) -> None:
+        """Note that a request is over, unless it has been let go of."""
+        if protocol in self.connections:
+            super().protocol_disconnected(protocol)
+
+    def _let_go(self, protocol: Request, task: "asyncio.Task[None]") -> None:
+        details = self.connections.get(protocol)
+        if details is None or "disconnected" not in details:
+            return
+        # Of a failure Daphne's own round tells.
+        if not task.cancelled() and task.exception() is None:
+            del self.connections[protocol]
 
     async def handle_reply(self, protocol: Any, message: dict[str, Any]) -> None:
         """Send one message; returns when there is room for the next."""

@@ -120,6 +120,7 @@ def test_a_column_loses_its_own_index_and_gets_it_back(migrate):
 
 def test_a_table_that_is_written_anew_has_its_triggers_after_migrate(migrate, make_product):
     product = make_product(price=100, stock=1)
+    hung = triggers()
     with connection.schema_editor(atomic=False) as editor:
         # What SQLite does to change a column.
         if connection.vendor == "sqlite":
@@ -128,10 +129,10 @@ def test_a_table_that_is_written_anew_has_its_triggers_after_migrate(migrate, ma
             new.model = Product
             editor.alter_field(Product, old, new)
             editor.alter_field(Product, new, old)
-            assert triggers() == 9
+            assert triggers() == hung - 3
         assert {*NOW, "product_sold_out"} == of_lists()
     call_command("migrate", verbosity=0)
-    assert triggers() == 12
+    assert triggers() == hung
     ProductChange.objects.all().delete()
     Product.objects.filter(pk=product.pk).update(price=200)
     assert list(ProductChange.objects.values_list("product_id", flat=True)) == [product.pk]

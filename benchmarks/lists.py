@@ -76,7 +76,7 @@ def _read(text: str) -> Any:
 
     request: Any = _Request(QueryDict(text))
     query = read_query(request, ProductQuery)
-    chosen, _key = filter_products(query)
+    chosen = filter_products(query)
     source = catalogue.list_source(chosen, tags_of_filters(query))
     return paginate(request, query, chosen, source)
 
@@ -146,7 +146,7 @@ def _plan(text: str) -> tuple[str, str]:
 
     request: Any = _Request(QueryDict(text))
     query = read_query(request, ProductQuery)
-    chosen, _key = filter_products(query)
+    chosen = filter_products(query)
     wanted = Slice(chosen, catalogue.ORDERS[query["ordering"]], (), 21)
     gather = listing.is_gathered(
         chosen,

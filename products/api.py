@@ -121,7 +121,7 @@ class ProductViewSet(ShopViewSet):
         query = read_product_query(request)
 
         def make() -> Made:
-            chosen, _key = filter_products(query)
+            chosen = filter_products(query)
             members = tags_of_filters(query)
             source = catalogue.list_source(chosen, members)
             window = paginate(request, query, chosen, source)
@@ -142,7 +142,7 @@ class ProductViewSet(ShopViewSet):
 
         def make() -> Made:
             nonlocal finds
-            rows, _key = filter_products(query)
+            rows = filter_products(query)
             hits = finding.search(query["q"], rows, page=page, per_page=per_page, key=rows)
             finds = hits.total > 0 and page == 1
             found = {

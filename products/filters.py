@@ -106,8 +106,8 @@ def tags_of_filters(query: dict[str, Any]) -> set[Tag]:
     return tags
 
 
-def filter_products(query: dict[str, Any]) -> tuple[Filter, str]:
-    """Return what builds the queryset that `query` asks for, and a key that names the filters.
+def filter_products(query: dict[str, Any]) -> Filter:
+    """Return what builds the queryset that `query` asks for.
 
     Raises:
         ValidationError: there is no such category.
@@ -118,11 +118,10 @@ def filter_products(query: dict[str, Any]) -> tuple[Filter, str]:
         if not branch:
             raise ValidationError({"category": [_("There is no such category.")]}, NO_SUCH_THING)
     in_stock = query.get("in_stock")
-    chosen = Filter(
+    return Filter(
         slug or "",
         branch,
         query.get("min_price"),
         query.get("max_price"),
         in_stock == "true" if in_stock else None,
     )
-    return chosen, chosen.key

@@ -10,6 +10,7 @@ from django.conf import settings
 from django.contrib.auth.models import Group
 from django.core.cache import cache
 from django.db import connection
+from django.utils import translation
 from rest_framework.test import APIClient
 
 from orders.actions import Line, place_order
@@ -53,6 +54,8 @@ def clean_process() -> Iterator[None]:
     buckets.clear()
     embedded.forget()
     feed.forget()
+    # A request that a test made here leaves its language to the thread.
+    translation.deactivate()
     yield
     # It has a connection of its own, and would keep the database busy.
     feed.stop()

@@ -225,7 +225,10 @@ _declare(
     "histogram",
     _("seconds"),
     ("alias", "vendor"),
-    _("Time of a database query, by django-prometheus."),
+    _(
+        "Time of a database query, by django-prometheus; "
+        "the alias changes is the thread that asks what has changed."
+    ),
 )
 _declare(
     "cache.operation.count",

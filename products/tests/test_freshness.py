@@ -7,6 +7,7 @@ from decimal import Decimal
 
 import pytest
 from django.db import connection, transaction
+from prometheus_client import REGISTRY
 
 from orders.actions import cancel_order
 from products import catalogue, freshness, stock, triggers
@@ -512,3 +513,23 @@ def test_a_kept_search_counts_for_whoever_is_given_it(product, ask, monkeypatch)
     assert ask(path)["total"]
     ask(path)
     assert len(noted) == 2
+
+
+def test_what_the_thread_asks_is_counted_apart_from_requests(product, ask):
+    def executed(alias):
+        vendor = connection.vendor
+        return REGISTRY.get_sample_value(
+            "django_db_execute_total", {"alias": alias, "vendor": vendor}
+        )
+
+    ask("products")
+    before, asked = executed("default"), executed("changes") or 0
+    thread = Feed()
+    thread.knowledge.asked = time.monotonic()
+    thread.follow()
+    end = time.monotonic() + 30
+    while (executed("changes") or 0) == asked and time.monotonic() < end:
+        time.sleep(0.02)
+    thread.stop()
+    assert (executed("changes") or 0) > asked
+    assert executed("default") == before

@@ -59,12 +59,19 @@ class CountedConnections:
 
     alias: str
     vendor: str
+    # Set before it connects: a thread that serves no request counts apart.
+    counted_as: str | None = None
+
+    @property
+    def counted_alias(self) -> str:
+        """The label `alias` of the metrics: the database's own alias, or what the thread is."""
+        return self.counted_as or self.alias
 
     def get_new_connection(self, conn_params: dict[str, Any]) -> Any:
         """Open a connection and count it."""
-        connections_total.labels(self.alias, self.vendor).inc()
+        connections_total.labels(self.counted_alias, self.vendor).inc()
         try:
             return super().get_new_connection(conn_params)  # type: ignore[misc]
         except Exception:
-            connection_errors_total.labels(self.alias, self.vendor).inc()
+            connection_errors_total.labels(self.counted_alias, self.vendor).inc()
             raise

@@ -16,7 +16,9 @@ class DatabaseWrapper(CountedConnections, base.DatabaseWrapper):
     def get_connection_params(self) -> dict[str, Any]:
         """Have psycopg make cursors that count."""
         params: dict[str, Any] = super().get_connection_params()
-        params["cursor_factory"] = counting(params["cursor_factory"], self.alias, self.vendor)
+        params["cursor_factory"] = counting(
+            params["cursor_factory"], self.counted_alias, self.vendor
+        )
         return params
 
     def is_usable(self) -> bool:

@@ -35,7 +35,7 @@ class DatabaseWrapper(CountedConnections, base.DatabaseWrapper):
 
     @cached_property
     def _cursor_class(self) -> type[Any]:
-        return counting(_Cursor, self.alias, self.vendor)
+        return counting(_Cursor, self.counted_alias, self.vendor)
 
     def create_cursor(self, name: str | None = None) -> Any:
         """Return a cursor that queues and counts."""

@@ -345,8 +345,9 @@ def _rank(text: str, right: str) -> int:
     from products import hangul
     from products.models import Product
     from products.search import search
+    from products.search_hits import Shelf
 
-    hits = search(text, Product.objects.on_sale, page=1, per_page=_LOOKED_AT)
+    hits = search(text, Shelf.of(Product.objects.on_sale), page=1, per_page=_LOOKED_AT)
     names = Product.objects.in_bulk(hits.pks)
     for place, pk in enumerate(hits.pks, 1):
         if hangul.fold(names[pk].name) == right:

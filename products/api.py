@@ -25,6 +25,8 @@ from products.filters import (
     tags_of_filters,
 )
 from products.models import Category, Product, ProductImage, StockMovement
+from products.search_hits import TAGS as SEARCHED
+from products.search_hits import Shelf
 from products.serializers import (
     AnalysisOutput,
     CategoryList,
@@ -142,8 +144,10 @@ class ProductViewSet(ShopViewSet):
 
         def make() -> Made:
             nonlocal finds
-            rows = filter_products(query)
-            hits = finding.search(query["q"], rows, page=page, per_page=per_page, key=rows)
+            chosen = filter_products(query)
+            tags = {*tags_of_filters(query), *SEARCHED}
+            shelf = Shelf.of(chosen, key=chosen, tags=tags)
+            hits = finding.search(query["q"], shelf, page=page, per_page=per_page)
             finds = hits.total > 0 and page == 1
             found = {
                 "results": [body for _pk, body in catalogue.read_products(hits.pks)],
@@ -151,7 +155,7 @@ class ProductViewSet(ShopViewSet):
                 "facets": _facets_json(hits),
                 **numbered(request, Total(hits.total, hits.is_estimate), page, per_page),
             }
-            return dump_json(found), {*tags_of_filters(query), *finding.TAGS, *hits.pks}
+            return dump_json(found), {*tags, *hits.pks}
 
         def count(times: int) -> None:
             if finds:
@@ -166,7 +170,7 @@ class ProductViewSet(ShopViewSet):
         query = read_query(request, SuggestionQuery)
 
         def make() -> Made:
-            return dump_json({"results": finding.suggest(query["q"])}), finding.TAGS
+            return dump_json({"results": finding.suggest(query["q"])}), SEARCHED
 
         return answer(request, make)
 

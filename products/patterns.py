@@ -10,6 +10,7 @@ ProductSearch, asked for the trigrams (`trigrams`); what comes of it is only
 likely, and GLOB has the last word.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 from django.db import connection
@@ -46,6 +47,32 @@ def glob(column: str, pattern: str) -> tuple[str, str]:
     if connection.vendor == "sqlite":
         return f"{column} GLOB %s", pattern
     return f"{column} LIKE %s", pattern.replace("*", "%")
+
+
+def matcher(pattern: str) -> Callable[[str], bool]:
+    """Return a function that tells whether a text fits, for texts that are in memory."""
+    first, *parts = pattern.split("*")
+    if not parts:
+        return first.__eq__
+    *inside, last = parts
+    if not first and not last and len(inside) == 1:
+        (wanted,) = inside
+        return lambda text: wanted in text
+    if not last and not inside:
+        return lambda text: text.startswith(first)
+
+    def fits(text: str) -> bool:
+        position = len(first)
+        if not text.startswith(first):
+            return False
+        for wanted in inside:
+            found = text.find(wanted, position)
+            if found < 0:
+                return False
+            position = found + len(wanted)
+        return len(text) - len(last) >= position and text.endswith(last)
+
+    return fits
 
 
 def trigrams(column: str, pattern: str) -> str:

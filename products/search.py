@@ -17,35 +17,33 @@ that begin like the query; the others follow by sales, and their number is an
 estimate. `docs/search.md` has the whole of it.
 """
 
-import time
 from collections import Counter
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
-from functools import cached_property, lru_cache
-from itertools import islice, product
-from typing import Any, NamedTuple
+from functools import lru_cache
+from itertools import islice
+from typing import NamedTuple
 
-from django.db import connection
 from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from products import hangul, past_searches, vocabulary
+from products.listing import Filter
 from products.models import Category, Product
-from products.patterns import FTS, glob, trigrams
+from products.search_hits import Hit, Shelf, best_sellers, fetch
 from products.search_models import HEAD, squeezed
-from shop.cache import Tag
+from products.search_query import BEGIN_WORDS, BEGINNING, BY_CATEGORY, Query, Word
 from shop.money import from_minor
 from shop.prepared import Prepared
-from shop.rest import Rows
 
-# What decides what is found, in which order, and the facets.
-TAGS: tuple[Tag, ...] = ("members", "name", "category", "tree", "sold", "price")
 SUGGESTIONS = 8
-# Hits that are all read and ranked; best sellers looked through where there are
-# more; and hits that begin like the query, looked for besides.
+# Hits that are all read and ranked; and, where there are more, hits that begin
+# like the query, looked for beside those among the best sellers.
 EXACT = 400
-WALKED = 1000
 BEGUN = 100
+# An estimate is believed without looking if it is so many times a bound, and
+# was made of so many hits.
+_SURE, _SURE_OF = 4, 16
 # Categories that an answer counts.
 FACETS = 20
 # Keys of a query that many products are likely to match; products that are read
@@ -58,19 +56,12 @@ _LOOKED_AT = 50
 _WORDS, _PAST, _CATEGORIES = 4, 2, 3
 # Categories that a query's words begin words of; and those that one may mean.
 _NAMED, _MEANT = 50, 4
-# Keys from which a word is also looked for across the spaces of a name (m65 in
-# M-65 from fewer), and from which it may mean a category.
-_ACROSS, _ACROSS_MODEL, _IN_CATEGORIES = 5, 3, 4
-# Words in which errors are sought; ways to read a query whose words have several.
-_MENDED, _PHRASES = 6, 8
+# Keys from which a word may mean a category; words in which errors are sought.
+_IN_CATEGORIES, _MENDED = 4, 6
 # From so many words on, one that nothing has is passed over.
 _MANY_WORDS = 3
-# Seconds that the size of a catalogue serves for estimates.
-_SIZE_AGE = 60.0
-
-# How well a product matches: the whole name, its beginning, the beginning of a
-# word, words that all begin words, the inside of words, its category.
-_WHOLE, _BEGINNING, _BEGINS_WORD, _BEGIN_WORDS, _INSIDE, _BY_CATEGORY = range(6)
+# All that is on sale.
+_ALL = Filter("", (), None, None, None)
 
 
 class Facet(NamedTuple):
@@ -108,167 +99,11 @@ class Hits:
     facets: Facets
 
 
-# --- What is asked -----------------------------------------------------------
-
-
-class _Fits(NamedTuple):
-    """A column of ProductSearch fits a pattern."""
-
-    column: str
-    pattern: str
-
-
-class _All(NamedTuple):
-    of: "tuple[_Condition, ...]"
-
-
-class _Any(NamedTuple):
-    of: "tuple[_Condition, ...]"
-
-
-_Condition = _Fits | _All | _Any
-
-
-def _as_q(condition: _Condition) -> Q:
-    """Return a condition on products."""
-    if isinstance(condition, _Fits):
-        return Q(**{f"search__{condition.column}__glob": condition.pattern})
-    found = Q()
-    for part in condition.of:
-        found = found | _as_q(part) if isinstance(condition, _Any) else found & _as_q(part)
-    return found
-
-
-def _as_sql(condition: _Condition) -> tuple[str, list[str]]:
-    """Return a condition on rows `s` of ProductSearch."""
-    if isinstance(condition, _Fits):
-        sql, pattern = glob(f"s.{condition.column}", condition.pattern)
-        return sql, [pattern]
-    parts = [_as_sql(part) for part in condition.of]
-    joined = (" OR " if isinstance(condition, _Any) else " AND ").join(sql for sql, _ in parts)
-    return f"({joined})", [param for _sql, params in parts for param in params]
-
-
-def _as_trigrams(condition: _Condition) -> str:
-    """Return what an index of trigrams is asked for; nothing where it is of no use."""
-    if isinstance(condition, _Fits):
-        return trigrams(condition.column, condition.pattern)
-    parts = [_as_trigrams(part) for part in condition.of]
-    if isinstance(condition, _Any) and not all(parts):
-        return ""
-    joined = (" OR " if isinstance(condition, _Any) else " AND ").join(filter(None, parts))
-    return f"({joined})" if joined else ""
-
-
-def _has(keys: str) -> _Fits:
-    """A word has these keys in it."""
-    column = "initials" if hangul.is_initials(keys) else "text"
-    if len(keys) >= (_ACROSS if keys.isalpha() else _ACROSS_MODEL) and not keys.isdigit():
-        return _Fits(column, f"*{keys}*")
-    # Before the bar: across spaces a short word would be found everywhere, and
-    # behind it stand the keys of categories.
-    return _Fits(column, f"*{keys}*|*")
-
-
-def _begins(keys: str) -> _Fits:
-    """A word begins with these keys."""
-    return _Fits("initials" if hangul.is_initials(keys) else "text", f"* {keys}*")
-
-
-@dataclass(frozen=True)
-class _Word:
-    """A word of a query: the ways to read it, each as keys that must all be there.
-
-    `categories` are keys of those that it may mean.
-    """
-
-    ways: tuple[tuple[str, ...], ...]
-    categories: tuple[int, ...] = ()
-
-    @property
-    def keys(self) -> str:
-        return self.ways[0][0]
-
-    def inside(self) -> _Condition:
-        return _Any(tuple(_All(tuple(_has(keys) for keys in way)) for way in self.ways))
-
-    def beginning(self) -> _Condition:
-        return _Any(tuple(_All(tuple(_begins(keys) for keys in way)) for way in self.ways))
-
-    def anywhere(self) -> _Condition:
-        if not self.categories:
-            return self.inside()
-        lies = tuple(_Fits("text", f"*#{pk} *") for pk in self.categories)
-        return _Any((self.inside(), *lies))
-
-
-@dataclass(frozen=True)
-class _Query:
-    """What was typed, taken apart. `all_but_one` word must be found."""
-
-    words: tuple[_Word, ...]
-    all_but_one: bool = False
-
-    @cached_property
-    def phrases(self) -> list[str]:
-        """The query with one space between words, in each way it may be read."""
-        ways = product(*(word.ways for word in self.words))
-        return [" ".join(" ".join(parts) for parts in way) for way in islice(ways, _PHRASES)]
-
-    @property
-    def phrase(self) -> str:
-        return self.phrases[0]
-
-    @property
-    def by_initials(self) -> bool:
-        return all(hangul.is_initials(word.keys) for word in self.words)
-
-    @property
-    def heads(self) -> _Condition:
-        """The name begins with it, whatever its spaces are."""
-        column = "initials_head" if self.by_initials else "head"
-        return _Any(tuple(_Fits(column, f"{squeezed(p)[:HEAD]}*") for p in self.phrases))
-
-    def matching(self) -> _Condition:
-        words = [word.anywhere() for word in self.words]
-        if not self.all_but_one:
-            return _All(tuple(words))
-        return _Any(tuple(_All((*words[:i], *words[i + 1 :])) for i in range(len(words))))
-
-    def beginning(self) -> _Condition:
-        return _All(tuple(word.beginning() for word in self.words))
-
-    def rank(self) -> tuple[str, list[Any]]:
-        """Return how well a row matches, as SQL."""
-        column = "initials" if self.by_initials else "text"
-        whole = tuple(
-            _Fits(f"{column}_head" if self.by_initials else "head", squeezed(p)[:HEAD])
-            for p in self.phrases
-        )
-        cases: list[tuple[_Condition, int]] = [
-            (_Any(whole), _WHOLE),
-            (self.heads, _BEGINNING),
-            (_Any(tuple(_Fits(column, f"* {p}*") for p in self.phrases)), _BEGINS_WORD),
-        ]
-        if len(self.words) > 1:
-            cases.append((self.beginning(), _BEGIN_WORDS))
-        if any(word.categories for word in self.words):
-            cases.append((_All(tuple(word.inside() for word in self.words)), _INSIDE))
-        written = [(*_as_sql(condition), rank) for condition, rank in cases]
-        sql = " ".join(f"WHEN {condition} THEN {rank}" for condition, _, rank in written)
-        last = _BY_CATEGORY if cases[-1][1] == _INSIDE else _INSIDE
-        return f"CASE {sql} ELSE {last} END", [p for _, params, _ in written for p in params]
-
-
-def _read(decomposed: str) -> _Query:
-    return _Query(tuple(_Word(((keys,),)) for keys in decomposed.split()))
-
-
 def matching(rows: QuerySet[Product], text: str) -> QuerySet[Product]:
     """Return those of `rows` that `text` finds by their own words, in no order; all for no word."""
     # A compound consonant that is typed alone means two initials.
-    query = _read(hangul.decompose(text))
-    return rows.filter(_as_q(query.matching())) if query.words else rows
+    query = Query.read(hangul.decompose(text))
+    return rows.filter(query.matching.as_q()) if query.words else rows
 
 
 def meant_by(rows: QuerySet[Product], text: str) -> QuerySet[Product]:
@@ -279,20 +114,11 @@ def meant_by(rows: QuerySet[Product], text: str) -> QuerySet[Product]:
     found = matching(rows, text)
     other = hangul.other_layout(text)
     if other and not found.exists():
-        return rows.filter(_as_q(_read(other).matching()))
+        return rows.filter(Query.read(other).matching.as_q())
     return found
 
 
 # --- What is found -----------------------------------------------------------
-
-
-class _Hit(NamedTuple):
-    pk: int
-    sold: int
-    price: int
-    category: int | None
-    name: str
-    rank: int
 
 
 @dataclass
@@ -303,12 +129,12 @@ class _Found:
     the last best seller that was looked at, as sales and key.
     """
 
-    query: _Query
-    hits: list[_Hit]
+    query: Query
+    hits: list[Hit]
     named: "list[_Named]" = field(default_factory=list)
     more: bool = False
     total: int = 0
-    sample: list[_Hit] = field(default_factory=list)
+    sample: list[Hit] = field(default_factory=list)
     walked: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
@@ -317,18 +143,18 @@ class _Found:
             self.total, self.sample = len(self.hits), self.hits
 
 
-def search(text: str, rows: Rows, *, page: int, per_page: int, key: Hashable = None) -> Hits:
-    """Return one page of what `text` finds among what `rows` builds; `key` names its filters.
+def search(text: str, shelf: Shelf, *, page: int, per_page: int) -> Hits:
+    """Return one page of what `text` finds on a shelf.
 
-    Two to six queries where the text finds something as it was typed; the
+    One to seven queries where the text finds something as it was typed; the
     products themselves are not read.
     """
-    found = _find(text, rows, key)
+    found = _find(text, shelf)
     if found is None:
         return Hits(0, [], [], False, Facets([], None, None))
     return Hits(
         total=found.total,
-        pks=_page(found, rows, (page - 1) * per_page, per_page),
+        pks=_page(found, shelf, (page - 1) * per_page, per_page),
         suggestions=_suggest(found) if page == 1 else [],
         is_estimate=found.more,
         facets=_facets(found),
@@ -337,26 +163,26 @@ def search(text: str, rows: Rows, *, page: int, per_page: int, key: Hashable = N
 
 def suggest(text: str) -> list[str]:
     """Return how `text` may go on, the likeliest first: words, past searches, categories, names."""
-    found = _find(text, Product.objects.on_sale, "on sale")
+    found = _find(text, Shelf.of(_ALL, key=_ALL))
     return _suggest(found) if found else []
 
 
-def _find(text: str, rows: Rows, key: Hashable) -> _Found | None:
+def _find(text: str, shelf: Shelf) -> _Found | None:
     """Find by each way to read `text` until one finds something; None for a text without a word."""
-    query = _read(hangul.decompose(text))
+    query = Query.read(hangul.decompose(text))
     if not query.words:
         return None
-    first = found = _look(query, rows, key)
+    first = found = _look(query, shelf)
     if not found.total and (other := hangul.other_layout(text)):
-        found = _look(_read(other), rows, key)
+        found = _look(Query.read(other), shelf)
     if not found.total and (mended := _mend(hangul.fold(text), query)):
-        found = _look(mended, rows, key)
+        found = _look(mended, shelf)
         if not found.total and len(mended.words) >= _MANY_WORDS:
-            found = _look(replace(mended, all_but_one=True), rows, key)
+            found = _look(replace(mended, all_but_one=True), shelf)
     return found if found.total else first
 
 
-def _mend(folded: str, query: _Query) -> _Query | None:
+def _mend(folded: str, query: Query) -> Query | None:
     """Return the query with what its words may have been meant to be."""
     words = folded.split()
     known = vocabulary.known(words)
@@ -373,53 +199,59 @@ def _mend(folded: str, query: _Query) -> _Query | None:
             ways.update(dict.fromkeys((keys,) for keys in near))
             if not near:
                 ways.update(dict.fromkeys(vocabulary.parts(word)))
-        mended.append(_Word(tuple(ways)))
-    return _Query(tuple(mended))
+        mended.append(Word(tuple(ways)))
+    return Query(tuple(mended))
 
 
-def _look(query: _Query, rows: Rows, key: Hashable) -> _Found:
+def _look(query: Query, shelf: Shelf) -> _Found:
     """Find what a query matches. One to five queries."""
     named = _categories(query)
     query = _with_categories(query, named)
-    matches, shelf = query.matching(), _Shelf.of(rows, key)
-    has_index = bool(_as_trigrams(matches))
-    is_short = sum(len(word.keys) for word in query.words) <= _SHORT
-    few: list[_Hit] = []
-    if has_index and not is_short:
-        few = _fetch(query, matches, shelf, EXACT + 1)
-        if len(few) <= EXACT:
-            return _Found(query, few, named)
-    best, looked_at, last = _walk(query, shelf)
-    if looked_at < WALKED:
+    sellers = best_sellers(shelf)
+    best = sellers.matching(query)
+    if sellers.is_all:
         return _Found(query, best, named)
-    size = _size(rows, key)
-    total = round(len(best) / looked_at * size)
-    if not few and total <= EXACT and (has_index or size <= _SMALL):
-        few = _fetch(query, matches, shelf, EXACT + 1)
+    size = shelf.count()
+    total = round(len(best) / len(sellers.rows) * size)
+    has_index = bool(query.matching.as_trigrams())
+    is_short = sum(len(word.keys) for word in query.words) <= _SHORT
+    few: list[Hit] = []
+    if _is_surely(best, total, EXACT):
+        pass
+    elif has_index and not is_short or total <= EXACT and (has_index or size <= _SMALL):
+        few = fetch(query, query.matching, shelf, EXACT + 1)
         if len(few) <= EXACT:
             return _Found(query, few, named)
-    pool = {hit.pk: hit for hit in (*best, *_begun(query, shelf, best))}
+    pool = {hit.pk: hit for hit in (*best, *_begun(query, shelf, best, total))}
     if len(pool) < _FEW:
-        few = few or _fetch(query, matches, shelf, EXACT + 1)
+        few = few or fetch(query, query.matching, shelf, EXACT + 1)
         if len(few) <= EXACT:
             return _Found(query, few, named)
         pool.update((hit.pk, hit) for hit in few)
     sample = best if len(best) >= _FEW else list(pool.values())
-    return _Found(
-        query, list(pool.values()), named, True, max(total, len(pool), len(few)), sample, last
-    )
+    total = max(total, len(pool), len(few))
+    return _Found(query, list(pool.values()), named, True, total, sample, sellers.last)
 
 
-def _begun(query: _Query, shelf: "_Shelf", best: Sequence[_Hit]) -> list[_Hit]:
+def _is_surely(hits: Sequence[Hit], estimate: float, more_than: int) -> bool:
+    """Whether an estimate made of some best sellers can't but be more than a bound."""
+    return len(hits) >= _SURE_OF and estimate > _SURE * more_than
+
+
+def _begun(query: Query, shelf: Shelf, best: Sequence[Hit], total: int) -> list[Hit]:
     """Return hits whose words begin like the query, and those whose names do.
 
     All of them if they are few. Of many those that come first in the database
     are of use only where `best` has none; else they would pass better sellers.
+    `total` is an estimate of all that is found, made of `best`.
     """
-    found: list[_Hit] = []
-    for condition, rank in ((query.beginning(), _BEGIN_WORDS), (query.heads, _BEGINNING)):
-        some = _fetch(query, condition, shelf, BEGUN)
-        if len(some) < BEGUN or sum(hit.rank <= rank for hit in best) < _FEW:
+    found: list[Hit] = []
+    for condition, rank in ((query.beginning, BEGIN_WORDS), (query.heads, BEGINNING)):
+        among = [hit for hit in best if hit.rank <= rank]
+        if len(among) >= _FEW and _is_surely(among, total * len(among) / len(best), BEGUN):
+            continue
+        some = fetch(query, condition, shelf, BEGUN)
+        if len(some) < BEGUN or len(among) < _FEW:
             found += some
         if len(some) < BEGUN:
             # Names that begin so are among them.
@@ -427,119 +259,7 @@ def _begun(query: _Query, shelf: "_Shelf", best: Sequence[_Hit]) -> list[_Hit]:
     return found
 
 
-_COLUMNS = ("pk", "sold_quantity", "price", "category_id", "name")
-_SHOWN = ", ".join(f"p.{column}" for column in _COLUMNS)
-_INDEX = "products_productsearch"
-
-
-@dataclass(frozen=True)
-class _Shelf:
-    """The products that are searched, as SQL with `_COLUMNS`, in no order."""
-
-    sql: str
-    params: tuple[Any, ...]
-
-    @classmethod
-    def of(cls, rows: Rows, key: Hashable) -> "_Shelf":
-        """Compile `rows`; `key`, if there is one, names them, and then it is done once."""
-        known = _shelves.get(key)
-        if known is None:
-            known = cls(*rows().order_by().values_list(*_COLUMNS).query.sql_with_params())
-            if key is not None:
-                if len(_shelves) >= _SHELVES:
-                    _shelves.clear()
-                _shelves[key] = known
-        return known
-
-
-_SHELVES = 1000
-_shelves: dict[Hashable, _Shelf] = {}
-
-
-def _fetch(query: _Query, condition: _Condition, shelf: _Shelf, limit: int) -> list[_Hit]:
-    """Return up to `limit` products that fulfil `condition`, whichever they are."""
-    products, params = shelf.sql, shelf.params
-    rank, rank_params = query.rank()
-    matches, match_params = _as_sql(condition)
-    if connection.vendor == "sqlite":
-        # It joins from the left to the right: the index first.
-        likely, source = _as_trigrams(condition), f"{_INDEX} AS s"
-        if likely:
-            source = (
-                f"(SELECT rowid AS pk FROM {FTS} WHERE {FTS} MATCH %s) AS f "  # noqa: S608
-                f"CROSS JOIN {_INDEX} AS s ON s.product_id = f.pk"
-            )
-            rank_params.append(likely)
-        sql = f"{source} CROSS JOIN ({products}) AS p ON p.pk = s.product_id WHERE {matches}"
-        params = (*params, *match_params)
-    else:
-        # OFFSET 0 keeps the planner from reading 100,000 products for a few hundred hits.
-        sql = (
-            f"(SELECT * FROM {_INDEX} AS s WHERE {matches} OFFSET 0) AS s CROSS JOIN LATERAL "  # noqa: S608
-            f"(SELECT * FROM ({products}) AS p WHERE p.pk = s.product_id OFFSET 0) AS p"
-        )
-        params = (*match_params, *params)
-    return _run(f"SELECT {_SHOWN}, {rank} FROM {sql} LIMIT {limit}", [*rank_params, *params])  # noqa: S608
-
-
-def _walk(query: _Query, shelf: _Shelf) -> tuple[list[_Hit], int, tuple[int, int]]:
-    """Look through the best sellers; return the hits, how many were looked at, and the last."""
-    best = f"{shelf.sql} ORDER BY sold_quantity DESC, pk DESC LIMIT {WALKED}"
-    rank, rank_params = query.rank()
-    matches, match_params = _as_sql(query.matching())
-    own = (
-        f"{_INDEX} AS s ON s.product_id = p.pk"
-        if connection.vendor == "sqlite"
-        else f"LATERAL (SELECT * FROM {_INDEX} AS s WHERE s.product_id = p.pk OFFSET 0) AS s"  # noqa: S608
-    )
-    found = _run(
-        f"WITH p AS MATERIALIZED ({best}) "  # noqa: S608
-        f"SELECT {_SHOWN}, {rank} FROM p CROSS JOIN {own} WHERE {matches} "
-        "UNION ALL SELECT * FROM (SELECT pk, sold_quantity, (SELECT COUNT(*) FROM p), 0, '', -1"
-        " FROM p ORDER BY sold_quantity, pk LIMIT 1) AS last",
-        [*shelf.params, *rank_params, *match_params],
-    )
-    if not found:
-        return [], 0, (0, 0)
-    *hits, last = found
-    return hits, last.price, (last.sold, last.pk)
-
-
-def _run(sql: str, params: Sequence[Any]) -> list[_Hit]:
-    """Run a query for hits.
-
-    PostgreSQL is told not to read whole tables: what it expects of a LIKE is
-    often wrong by a hundred times. That holds for this statement alone, and
-    costs no round trip of its own.
-    """
-    with connection.cursor() as cursor:
-        if connection.vendor == "postgresql":
-            cursor.execute(
-                f"SET LOCAL enable_seqscan = off; {sql}; SET LOCAL enable_seqscan = on", params
-            )
-            cursor.nextset()
-        else:
-            cursor.execute(sql, params)
-        return [_Hit(*row) for row in cursor.fetchall()]
-
-
-_sizes: dict[Hashable, tuple[float, int]] = {}
-
-
-def _size(rows: Rows, key: Hashable) -> int:
-    """Return how many products `rows` builds, or did a minute ago: for estimates."""
-    if key is None:
-        return rows().order_by().count()
-    known = _sizes.get(key)
-    now = time.monotonic()
-    if known is None or now - known[0] > _SIZE_AGE:
-        if len(_sizes) > 1000:
-            _sizes.clear()
-        known = _sizes[key] = (now, rows().order_by().count())
-    return known[1]
-
-
-def _page(found: _Found, rows: Rows, start: int, per_page: int) -> list[int]:
+def _page(found: _Found, shelf: Shelf, start: int, per_page: int) -> list[int]:
     """Return the keys of one page: of the hits that were read, then of the others by sales."""
     pks = [hit.pk for hit in found.hits[start : start + per_page]]
     if not found.more or len(pks) == per_page or found.walked is None:
@@ -548,8 +268,8 @@ def _page(found: _Found, rows: Rows, start: int, per_page: int) -> list[int]:
     # Behind the best sellers that were looked at there are some that were read too.
     read = [hit.pk for hit in found.hits if (hit.sold, hit.pk) < (sold, last)]
     others = (
-        rows()
-        .filter(_as_q(found.query.matching()))
+        shelf.rows()
+        .filter(found.query.matching.as_q())
         .filter(Q(sold_quantity__lt=sold) | Q(sold_quantity=sold, pk__lt=last))
         .exclude(pk__in=read)
         .order_by("-sold_quantity", "-pk")
@@ -604,12 +324,12 @@ def _categories_like(words: int) -> Prepared:
     return Prepared(rows.values_list(*columns))
 
 
-def _categories(query: _Query) -> list[_Named]:
+def _categories(query: Query) -> list[_Named]:
     words = [f"% {keys}%" for word in query.words for way in word.ways for keys in way][:20]
     return [_Named(*row) for row in _categories_like(len(words)).fetch(*words, limit=_NAMED)]
 
 
-def _with_categories(query: _Query, named: Sequence[_Named]) -> _Query:
+def _with_categories(query: Query, named: Sequence[_Named]) -> Query:
     """Return the query with the categories that its words may mean."""
     words = []
     for word in query.words:
@@ -628,7 +348,7 @@ def _with_categories(query: _Query, named: Sequence[_Named]) -> _Query:
 def _suggest(found: _Found) -> list[str]:
     """Return how the query may go on: words of the hits, past searches, categories, names."""
     query = found.query
-    names = [hit.name for hit in found.hits if hit.rank != _BY_CATEGORY][:_LOOKED_AT]
+    names = [hit.name for hit in found.hits if hit.rank != BY_CATEGORY][:_LOOKED_AT]
     told: dict[str, None] = {}
     if len(query.words) == 1:
         words: Counter[str] = Counter()
@@ -654,7 +374,7 @@ def _goes_on(word: str, typed: Sequence[str]) -> bool:
     return form.startswith(tuple(typed))
 
 
-def _names_of(query: _Query, named: Sequence[_Named]) -> Iterator[str]:
+def _names_of(query: Query, named: Sequence[_Named]) -> Iterator[str]:
     """Yield names of categories with the query at the beginning of a word and something on sale."""
     for category in named:
         for phrase in query.phrases:

@@ -12,6 +12,7 @@ from products import vocabulary
 from products.categories import place_category
 from products.models import Category, Product
 from products.search import search
+from products.search_hits import Shelf
 from products.search_models import ProductSearch
 
 pytestmark = pytest.mark.django_db
@@ -333,5 +334,5 @@ def test_postgresql_has_an_index_for_it(make_product):
 def test_search_reads_no_products(make_product, django_assert_num_queries):
     make_product("노트북")
     with django_assert_num_queries(3):
-        hits = search("노트", lambda: Product.objects.on_sale(), page=1, per_page=5)
+        hits = search("노트", Shelf.of(lambda: Product.objects.on_sale()), page=1, per_page=5)
     assert (hits.total, len(hits.pks)) == (1, 1)

@@ -4,8 +4,10 @@ import pytest
 from django.db import transaction
 
 from products import search as finding
+from products import search_hits
 from products.categories import place_category
 from products.models import Category, Product
+from products.search_hits import Shelf
 
 pytestmark = pytest.mark.django_db
 
@@ -16,7 +18,7 @@ URL = "/api/v2/products/search"
 def small_bounds(monkeypatch):
     """As with 100,000 products and the true bounds."""
     monkeypatch.setattr(finding, "EXACT", 10)
-    monkeypatch.setattr(finding, "WALKED", 20)
+    monkeypatch.setattr(search_hits, "WALKED", 20)
     monkeypatch.setattr(finding, "BEGUN", 5)
     monkeypatch.setattr(finding, "_SMALL", 0)
     monkeypatch.setattr(finding, "_FEW", 3)
@@ -132,7 +134,7 @@ def test_the_planner_is_as_before_after_a_search(many):
     from django.db import connection
 
     with transaction.atomic():
-        finding.search("노트북", lambda: Product.objects.on_sale(), page=1, per_page=5)
+        finding.search("노트북", Shelf.of(lambda: Product.objects.on_sale()), page=1, per_page=5)
         with connection.cursor() as cursor:
             cursor.execute("SHOW enable_seqscan")
             assert cursor.fetchone() == ("on",)

@@ -7,6 +7,7 @@ import pytest
 
 from products.models import Product
 from products.search import search
+from products.search_hits import Shelf
 
 pytestmark = pytest.mark.django_db
 
@@ -70,7 +71,7 @@ def test_the_right_one_is_among_the_first_five(shelf):
     missed = []
     for kind, queries in QUERIES.items():
         for typed, right in queries:
-            pks = search(typed, lambda: Product.objects.on_sale(), page=1, per_page=5).pks
+            pks = search(typed, Shelf.of(Product.objects.on_sale), page=1, per_page=5).pks
             if shelf[right].pk not in pks:
                 missed.append((kind, typed))
     assert missed == []

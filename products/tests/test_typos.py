@@ -10,6 +10,7 @@ from django.utils import timezone
 from products import vocabulary
 from products.models import Category, Product
 from products.search import search
+from products.search_hits import Shelf
 from products.search_models import SearchWord
 
 pytestmark = pytest.mark.django_db
@@ -18,7 +19,7 @@ pytestmark = pytest.mark.django_db
 @pytest.fixture
 def names(make_product):
     def find(text):
-        pks = search(text, lambda: Product.objects.on_sale(), page=1, per_page=20).pks
+        pks = search(text, Shelf.of(Product.objects.on_sale), page=1, per_page=20).pks
         return [Product.objects.get(pk=pk).name for pk in pks]
 
     return find

@@ -1,0 +1,197 @@
+"""How the hits of a query are read.
+
+From the database by its indexes (`fetch`), and from the best sellers among what
+is searched, whose texts are kept in the process (`best_sellers`): of every
+query some thousand are looked through, which in memory takes a tenth of the time.
+"""
+
+import time
+from collections.abc import Collection, Hashable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from django.db import connection
+
+from products.freshness import feed
+from products.patterns import FTS
+from products.search_query import Condition, Query, Texts
+from shop.cache import Store, Tag
+from shop.rest import Rows
+
+# Best sellers that are looked through.
+WALKED = 1000
+# What decides which they are, and what is kept of them.
+TAGS: tuple[Tag, ...] = ("members", "name", "category", "tree", "sold", "price")
+# Bytes that are kept of best sellers: some ten thousand.
+_KEPT = 8 * 1024 * 1024
+# Seconds that the size of a catalogue serves for estimates; catalogues that are known.
+_SIZE_AGE = 60.0
+_SHELVES = 1000
+
+_COLUMNS = ("pk", "sold_quantity", "price", "category_id", "name")
+_SHOWN = ", ".join(f"p.{column}" for column in _COLUMNS)
+_INDEX = "products_productsearch"
+
+
+class Hit(NamedTuple):
+    """A product that was found; the price in minor units."""
+
+    pk: int
+    sold: int
+    price: int
+    category: int | None
+    name: str
+    rank: int
+
+
+@dataclass(frozen=True)
+class Best:
+    """The best sellers of a shelf, the first first.
+
+    `is_all`: there are no others. `last` is the last one's sales and key.
+    """
+
+    rows: list[tuple[Any, ...]]
+    texts: list[Texts]
+    is_all: bool
+    last: tuple[int, int]
+
+    def matching(self, query: Query) -> list[Hit]:
+        """Return those that a query finds."""
+        fits, rank_of = query.matching.as_test(), query.rank_as_function()
+        return [
+            Hit._make((*row, rank_of(texts)))
+            for row, texts in zip(self.rows, self.texts, strict=True)
+            if fits(texts)
+        ]
+
+    @property
+    def size(self) -> int:
+        """Bytes of memory, about."""
+        # Most texts have Hangul in them: two bytes a character. Measured.
+        return sum(2 * (len(own.text) + len(own.initials)) + 600 for own in self.texts)
+
+
+@dataclass(frozen=True)
+class Shelf:
+    """The products that are searched.
+
+    `sql` selects `_COLUMNS` of them, in no order. `key` names them, `tags` are what decides
+    which they are (shop.cache); of a shelf without a name nothing is kept.
+    """
+
+    rows: Rows
+    sql: str
+    params: tuple[Any, ...]
+    key: Hashable
+    tags: Collection[Tag]
+
+    @classmethod
+    def of(cls, rows: Rows, key: Hashable = None, tags: Collection[Tag] = ()) -> "Shelf":
+        """Compile `rows`, once for each key."""
+        known = _shelves.get(key)
+        if known is None:
+            sql, params = rows().order_by().values_list(*_COLUMNS).query.sql_with_params()
+            known = cls(rows, sql, params, key, {*tags, *TAGS})
+            if key is not None:
+                if len(_shelves) >= _SHELVES:
+                    _shelves.clear()
+                _shelves[key] = known
+        return known
+
+    def count(self) -> int:
+        """Return how many products there are, or were a minute ago: for estimates."""
+        known = _sizes.get(self.key)
+        now = time.monotonic()
+        if known is None or now - known[0] > _SIZE_AGE:
+            known = now, self.rows().order_by().count()
+            if self.key is not None:
+                if len(_sizes) >= _SHELVES:
+                    _sizes.clear()
+                _sizes[self.key] = known
+        return known[1]
+
+
+_shelves: dict[Hashable, Shelf] = {}
+_sizes: dict[Hashable, tuple[float, int]] = {}
+_kept: Store[Hashable, Best] = Store(feed.knowledge.tags, _KEPT)
+
+
+def best_sellers(shelf: Shelf) -> Best:
+    """Return the best sellers of a shelf. One query where they are not kept, or may be stale."""
+    if shelf.key is None or connection.in_atomic_block or not feed.knowledge.is_sure():
+        return _read_best(shelf)
+    since = feed.knowledge.tags.now
+    best = _kept.get(shelf.key)
+    if best is None:
+        best = _read_best(shelf)
+        _kept.put(shelf.key, best, tags=shelf.tags, since=since, size=best.size)
+    return best
+
+
+def _read_best(shelf: Shelf) -> Best:
+    best = f"{shelf.sql} ORDER BY sold_quantity DESC, pk DESC LIMIT {WALKED}"
+    own = f"{_INDEX} AS s"
+    if connection.vendor == "postgresql":
+        own = f"LATERAL (SELECT * FROM {own} WHERE s.product_id = p.pk OFFSET 0) AS s"  # noqa: S608
+    found = _run(
+        f"WITH p AS MATERIALIZED ({best}) "  # noqa: S608
+        # A product that an older version of the code has written may have none yet.
+        f"SELECT {_SHOWN}, COALESCE(s.text, ''), COALESCE(s.initials, '')"
+        f" FROM p LEFT JOIN {own} ON s.product_id = p.pk"
+        " ORDER BY p.sold_quantity DESC, p.pk DESC",
+        shelf.params,
+    )
+    rows = [row[:-2] for row in found]
+    texts = [Texts(*row[-2:]) for row in found]
+    last = (rows[-1][1], rows[-1][0]) if rows else (0, 0)
+    return Best(rows, texts, len(rows) < WALKED, last)
+
+
+def fetch(query: Query, condition: Condition, shelf: Shelf, limit: int) -> list[Hit]:
+    """Return up to `limit` products that fulfil `condition`, whichever they are. One query."""
+    products, params = shelf.sql, shelf.params
+    rank, rank_params = query.rank_as_sql()
+    matches, match_params = condition.as_sql()
+    if connection.vendor == "sqlite":
+        # It joins from the left to the right: the index first.
+        likely, source = condition.as_trigrams(), f"{_INDEX} AS s"
+        if likely:
+            source = (
+                f"(SELECT rowid AS pk FROM {FTS} WHERE {FTS} MATCH %s) AS f "  # noqa: S608
+                f"CROSS JOIN {_INDEX} AS s ON s.product_id = f.pk"
+            )
+            rank_params.append(likely)
+        sql = f"{source} CROSS JOIN ({products}) AS p ON p.pk = s.product_id WHERE {matches}"
+        params = (*params, *match_params)
+    else:
+        # OFFSET 0 keeps the planner from reading 100,000 products for a few hundred hits.
+        sql = (
+            f"(SELECT * FROM {_INDEX} AS s WHERE {matches} OFFSET 0) AS s CROSS JOIN LATERAL "  # noqa: S608
+            f"(SELECT * FROM ({products}) AS p WHERE p.pk = s.product_id OFFSET 0) AS p"
+        )
+        params = (*match_params, *params)
+    found = _run(
+        f"SELECT {_SHOWN}, {rank} FROM {sql} LIMIT {limit}",  # noqa: S608
+        [*rank_params, *params],
+    )
+    return [Hit(*row) for row in found]
+
+
+def _run(sql: str, params: Sequence[Any]) -> list[tuple[Any, ...]]:
+    """Run a query.
+
+    PostgreSQL is told not to read whole tables: what it expects of a LIKE is
+    often wrong by a hundred times. That holds for this statement alone, and
+    costs no round trip of its own.
+    """
+    with connection.cursor() as cursor:
+        if connection.vendor == "postgresql":
+            cursor.execute(
+                f"SET LOCAL enable_seqscan = off; {sql}; SET LOCAL enable_seqscan = on", params
+            )
+            cursor.nextset()
+        else:
+            cursor.execute(sql, params)
+        found: list[tuple[Any, ...]] = cursor.fetchall()
+        return found

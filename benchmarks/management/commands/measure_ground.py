@@ -7,7 +7,8 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 
 from benchmarks.arena import ArenaError
-from benchmarks.ground import ROWS, Options, measure_ground
+from benchmarks.ground import ROWS, measure_ground
+from benchmarks.windows import Options
 
 
 class Command(BaseCommand):

@@ -8,8 +8,8 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 
 from benchmarks.arena import ArenaError
-from benchmarks.ground import Options
 from benchmarks.reading import ROWS, measure_reading
+from benchmarks.windows import Options
 
 
 class Command(BaseCommand):

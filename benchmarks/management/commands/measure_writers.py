@@ -8,7 +8,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import connection
 
 from benchmarks.arena import ArenaError
-from benchmarks.ground import Options
+from benchmarks.windows import Options
 from benchmarks.writers import measure_writers
 
 

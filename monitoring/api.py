@@ -30,19 +30,8 @@ from monitoring.serializers import (
 )
 from shop.errors import ShopError, refuses
 from shop.fields import read_key
-from shop.rest import (
-    CONTRADICTION,
-    NO_SUCH_THING,
-    ListQuery,
-    Order,
-    Source,
-    checked,
-    fetch_counted,
-    json_response,
-    local,
-    paginate,
-    read_query,
-)
+from shop.inputs import CONTRADICTION, NO_SUCH_THING, ListQuery, checked, read_query
+from shop.rest import Order, Source, fetch_counted, json_response, local, paginate
 from shop.schema import location_of, page_of
 from shop.viewsets import ShopViewSet, caller
 

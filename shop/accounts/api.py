@@ -14,18 +14,8 @@ from shop.accounts.models import AccessToken
 from shop.accounts.throttles import CallerThrottle, SignInThrottle
 from shop.errors import ShopError, refuses
 from shop.fields import Key, Text, read_key
-from shop.rest import (
-    ListQuery,
-    Order,
-    Source,
-    StrictSerializer,
-    checked,
-    fetch_counted,
-    json_response,
-    local,
-    paginate,
-    read_query,
-)
+from shop.inputs import ListQuery, StrictSerializer, checked, read_query
+from shop.rest import Order, Source, fetch_counted, json_response, local, paginate
 from shop.schema import page_of
 from shop.viewsets import ShopViewSet, caller
 

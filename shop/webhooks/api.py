@@ -18,21 +18,16 @@ from shop.errors import refuses
 from shop.events import sinks
 from shop.events.models import Event
 from shop.fields import Flag, Key, Moment, Text, Whole, read_key
-from shop.outgoing import new_secret
-from shop.rest import (
+from shop.inputs import (
     CONTRADICTION,
     NO_SUCH_THING,
     ListQuery,
-    Order,
-    Source,
     StrictSerializer,
     checked,
-    fetch_counted,
-    json_response,
-    local,
-    paginate,
     read_query,
 )
+from shop.outgoing import new_secret
+from shop.rest import Order, Source, fetch_counted, json_response, local, paginate
 from shop.schema import location_of, page_of
 from shop.viewsets import ShopViewSet, caller
 from shop.webhooks import sending

@@ -383,7 +383,18 @@ class Source:
     rows_of: Callable[[list[Any]], list[Any]] = lambda found: found
 
 
-def fetch_counted(wanted: Slice) -> tuple[list[Any], int]:
+def newest_first(model: type[Model]) -> Source:
+    """Return how instances of a model are listed where nothing is hot: by their keys."""
+    return Source(
+        model=model,
+        orders={"newest": Order("pk", descending=True)},
+        fetch=lambda wanted: list(wanted.queryset()),
+        value_of=lambda row, column: row.pk,
+        fetch_counted=_fetch_counted,
+    )
+
+
+def _fetch_counted(wanted: Slice) -> tuple[list[Any], int]:
     """Return a slice of instances, and how many rows there are as far as they are counted."""
     found = list(wanted.queryset().annotate(in_all=wanted.in_all()))
     return found, found[0].in_all if found else 0

@@ -20,7 +20,8 @@ from benchmarks.serializers import (
     RunOutput,
 )
 from shop.errors import refuses
-from shop.rest import json_response, local, read_query, read_query_and_body
+from shop.inputs import read_query, read_query_and_body
+from shop.rest import json_response, local
 from shop.schema import ATTACHMENT, location_of
 from shop.viewsets import ShopViewSet, caller
 

@@ -72,7 +72,8 @@ def _read(text: str) -> Any:
 
     from products import catalogue
     from products.filters import ProductQuery, filter_products, tags_of_filters
-    from shop.rest import paginate, read_query
+    from shop.inputs import read_query
+    from shop.rest import paginate
 
     request: Any = _Request(QueryDict(text))
     query = read_query(request, ProductQuery)
@@ -142,7 +143,8 @@ def _plan(text: str) -> tuple[str, str]:
 
     from products import catalogue, listing
     from products.filters import ProductQuery, filter_products, tags_of_filters
-    from shop.rest import Slice, read_query
+    from shop.inputs import read_query
+    from shop.rest import Slice
 
     request: Any = _Request(QueryDict(text))
     query = read_query(request, ProductQuery)

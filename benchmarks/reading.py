@@ -20,17 +20,9 @@ from pathlib import Path
 from urllib.parse import quote
 
 from benchmarks.arena import Arena, ArenaError, Server, get, on_cores
-from benchmarks.ground import (
-    Check,
-    Options,
-    Report,
-    Sample,
-    Side,
-    environment_of,
-    measure,
-)
 from benchmarks.load import Source, request_bytes
 from benchmarks.stats import Spread, percentile, ratios
+from benchmarks.windows import Check, Options, Report, Sample, Side, environment_of, measure
 
 ROWS = ("hits", "zipf", "memory")
 SERVERS = ("daphne", "granian")

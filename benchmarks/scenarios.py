@@ -1,6 +1,5 @@
 """What is measured, as data: each step for v1 and v2, and the facts they must agree on."""
 
-import json
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -10,11 +9,11 @@ from typing import Any
 from django.utils import timezone
 
 from benchmarks import facts
+from benchmarks.buyers import order_body
 from benchmarks.dataset import Dataset
 from benchmarks.load import request_bytes, with_query
 
 VERSIONS = ("v1", "v2")
-_ADDRESS = {"street": "123 Main St", "city": "Seoul", "postal_code": "12345"}
 _PER_PAGE = 20
 _PAGES = 100
 # What people type: things that one product in eight is, and that a handful are.
@@ -65,8 +64,7 @@ def _search(version: str, data: Dataset, dice: random.Random) -> Call:
 
 def _order(version: str, data: Dataset, dice: random.Random) -> Call:
     chosen = dice.sample(range(data.first, data.last + 1), 2)
-    items = [{"product_id": str(pk), "quantity": 1} for pk in chosen]
-    body = json.dumps({"items": items, "shipping_address": _ADDRESS}).encode()
+    body = order_body(chosen)
     return Call("POST", f"/api/{version}/orders", dice.choice(data.tokens), body)
 
 

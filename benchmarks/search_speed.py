@@ -22,8 +22,8 @@ from urllib.parse import quote
 from django.db import connection
 
 from benchmarks.arena import Arena, ArenaError, on_cores
-from benchmarks.ground import Options, environment_of
 from benchmarks.stats import percentile
+from benchmarks.windows import Options, environment_of
 
 TYPED = range(1, 7)
 CALLS = ("search", "suggestions")

@@ -7,7 +7,7 @@ from rest_framework import serializers
 from benchmarks.models import BenchmarkRun
 from benchmarks.scenarios import SCENARIOS
 from shop.fields import Text, Whole
-from shop.rest import StrictSerializer
+from shop.inputs import StrictSerializer
 
 
 class RunInput(StrictSerializer):

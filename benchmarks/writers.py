@@ -9,9 +9,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from benchmarks.arena import Arena, Server, on_cores
-from benchmarks.ground import PEOPLE, Options, check_ledger, environment_of, order_clients
+from benchmarks.buyers import PEOPLE, check_ledger, order_clients
 from benchmarks.load import Load, drive
 from benchmarks.stats import Spread, percentile
+from benchmarks.windows import Options, environment_of
 
 _TABLE = """\
 | clients | way | orders/s | p50, ms | p99, ms | max, ms | errors |

@@ -30,19 +30,8 @@ from monitoring.serializers import (
 )
 from shop.errors import ShopError, refuses
 from shop.fields import read_key
-from shop.rest import (
-    CONTRADICTION,
-    NO_SUCH_THING,
-    ListQuery,
-    Order,
-    Source,
-    checked,
-    fetch_counted,
-    json_response,
-    local,
-    paginate,
-    read_query,
-)
+from shop.inputs import CONTRADICTION, NO_SUCH_THING, ListQuery, checked, read_query
+from shop.rest import json_response, local, newest_first, paginate
 from shop.schema import location_of, page_of
 from shop.viewsets import ShopViewSet, caller
 
@@ -104,13 +93,7 @@ class AlertViewSet(ShopViewSet):
         return json_response({"results": results, **window.envelope})
 
 
-_CHANGES = Source(
-    model=AlertChange,
-    orders={"newest": Order("pk", descending=True)},
-    fetch=lambda wanted: list(wanted.queryset()),
-    value_of=lambda change, column: change.pk,
-    fetch_counted=fetch_counted,
-)
+_CHANGES = newest_first(AlertChange)
 
 
 class RuleViewSet(ShopViewSet):

@@ -11,7 +11,7 @@ from monitoring.alerts import EVERY_AGGREGATION
 from monitoring.metrics import CATALOGUE
 from monitoring.models import AlertRule
 from shop.fields import Flag, Key, Moment, Number, Text, Whole
-from shop.rest import CONTRADICTION, StrictSerializer
+from shop.inputs import CONTRADICTION, StrictSerializer
 
 
 class RuleInput(StrictSerializer):

@@ -14,7 +14,7 @@ from rest_framework.exceptions import ValidationError
 from orders.models import Order
 from orders.states import Status
 from shop.fields import FIRST_YEAR, LAST_YEAR, OTHER_YEAR, YEARS, Key, Whole
-from shop.rest import CONTRADICTION, ListQuery, StrictSerializer
+from shop.inputs import CONTRADICTION, ListQuery, StrictSerializer
 
 _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}\Z")
 

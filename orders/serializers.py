@@ -8,8 +8,8 @@ from rest_framework import serializers
 from orders.models import Payment
 from orders.states import Status
 from shop.fields import Flag, Key, Text, Whole
+from shop.inputs import CONTRADICTION, StrictSerializer
 from shop.money import MoneySerializerField
-from shop.rest import CONTRADICTION, StrictSerializer
 
 MAX_LINES = 100
 MAX_QUANTITY = 10_000

@@ -48,23 +48,19 @@ from shop.cache import Tag
 from shop.errors import refuses
 from shop.fields import read_key
 from shop.idempotency import once_per_key
+from shop.inputs import NO_SUCH_THING, ListQuery, checked, read_query, read_query_and_body
 from shop.money import on_the_wire
 from shop.ready import answer
 from shop.rest import (
-    NO_SUCH_THING,
-    ListQuery,
     Order,
     Slice,
     Source,
     Total,
-    checked,
     dump_json,
     json_response,
     local,
     numbered,
     paginate,
-    read_query,
-    read_query_and_body,
 )
 from shop.schema import IDEMPOTENCY_KEY, location_of, page_of
 from shop.viewsets import ShopViewSet, caller

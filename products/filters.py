@@ -15,8 +15,8 @@ from products.catalogue import ORDERS
 from products.listing import Filter, read_branch
 from shop.cache import Tag
 from shop.fields import Text
+from shop.inputs import CONTRADICTION, NO_SUCH_THING, ListQuery, StrictSerializer, read_query
 from shop.money import parse, text_pattern
-from shop.rest import CONTRADICTION, NO_SUCH_THING, ListQuery, StrictSerializer, read_query
 
 
 class AmountParameter(serializers.Field):  # type: ignore[type-arg]

@@ -9,8 +9,8 @@ from rest_framework import serializers
 from products.models import Category, ProductImage, Reason
 from products.stock import MAX_STOCK
 from shop.fields import Key, Text, Whole
+from shop.inputs import StrictSerializer
 from shop.money import MoneySerializerField
-from shop.rest import StrictSerializer
 
 
 @extend_schema_field({"type": "string", "pattern": "^[-a-zA-Z0-9_]{1,120}$"})

@@ -16,8 +16,8 @@ from shop.context import SANE_CORRELATION_ID
 from shop.errors import refusals_of, title_of
 from shop.fields import KEY_PATTERN
 from shop.idempotency import KEY_MAX_LENGTH
+from shop.inputs import StrictSerializer
 from shop.money import MAX_MINOR, exponent, from_minor, text_pattern
-from shop.rest import StrictSerializer
 
 
 class ShopSchema(AutoSchema):

@@ -17,7 +17,8 @@ from rest_framework.permissions import AllowAny
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
-from shop.rest import NoQuery, dump_json, read_query
+from shop.inputs import NoQuery, read_query
+from shop.rest import dump_json
 
 
 @require_safe

@@ -17,7 +17,7 @@ from shop.accounts.models import User
 from shop.accounts.permissions import ByAction
 from shop.accounts.throttles import rate_limit_headers
 from shop.fields import KEY_PATTERN
-from shop.rest import NoQuery, read_query
+from shop.inputs import NoQuery, read_query
 
 
 def caller(request: Request) -> User:

@@ -3,8 +3,8 @@
 import pytest
 from django.contrib.auth.models import Permission
 
-from products import admin as back_office
 from products import stock
+from products.admin import ledger
 from products.models import Category, Product, StockMovement
 
 pytestmark = pytest.mark.django_db
@@ -179,7 +179,7 @@ def test_who_has_no_right_changes_no_stock(client, alice, make_product):
 
 
 def test_the_ledger_of_a_product_is_paged(client, clerk, make_product, monkeypatch):
-    monkeypatch.setattr(back_office, "_MOVEMENTS", 2)
+    monkeypatch.setattr(ledger, "_MOVEMENTS", 2)
     product = make_product(stock=5)
     for change in (1, 2, 3):
         stock.adjust(product_id=product.pk, change=change, reason="received", actor=clerk)
@@ -212,7 +212,7 @@ def test_movements_are_found_by_product_and_order(listed, alice, make_order, mak
 def test_movements_of_too_many_products_are_those_of_the_best(
     client, clerk, make_product, make_order, alice, monkeypatch
 ):
-    monkeypatch.setattr(back_office, "_PRODUCTS", 1)
+    monkeypatch.setattr(ledger, "_PRODUCTS", 1)
     make_product("조명 하나", stock=1)
     make_order(alice, (make_product("조명 둘", stock=9), 2))
     client.force_login(clerk)

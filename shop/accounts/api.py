@@ -14,18 +14,8 @@ from shop.accounts.models import AccessToken
 from shop.accounts.throttles import CallerThrottle, SignInThrottle
 from shop.errors import ShopError, refuses
 from shop.fields import Key, Text, read_key
-from shop.rest import (
-    ListQuery,
-    Order,
-    Source,
-    StrictSerializer,
-    checked,
-    fetch_counted,
-    json_response,
-    local,
-    paginate,
-    read_query,
-)
+from shop.inputs import ListQuery, StrictSerializer, checked, read_query
+from shop.rest import json_response, local, newest_first, paginate
 from shop.schema import page_of
 from shop.viewsets import ShopViewSet, caller
 
@@ -61,13 +51,7 @@ class NewTokenOutput(TokenOutput):
     token = serializers.CharField(min_length=20)
 
 
-_TOKENS = Source(
-    model=AccessToken,
-    orders={"newest": Order("pk", descending=True)},
-    fetch=lambda wanted: list(wanted.queryset()),
-    value_of=lambda row, column: row.pk,
-    fetch_counted=fetch_counted,
-)
+_TOKENS = newest_first(AccessToken)
 
 
 class TokenViewSet(ShopViewSet):

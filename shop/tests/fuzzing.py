@@ -23,7 +23,7 @@ from schemathesis.generation.feedback import FeedbackSources
 from schemathesis.generation.overrides import Override
 from schemathesis.openapi.checks import RejectedPositiveData
 
-from shop.rest import CONTRADICTION, NO_SUCH_THING
+from shop.inputs import CONTRADICTION, NO_SUCH_THING
 from shop.tests.furnished import Scene
 
 CALLERS = ("anonymous", "alice", "admin")

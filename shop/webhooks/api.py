@@ -18,21 +18,16 @@ from shop.errors import refuses
 from shop.events import sinks
 from shop.events.models import Event
 from shop.fields import Flag, Key, Moment, Text, Whole, read_key
-from shop.outgoing import new_secret
-from shop.rest import (
+from shop.inputs import (
     CONTRADICTION,
     NO_SUCH_THING,
     ListQuery,
-    Order,
-    Source,
     StrictSerializer,
     checked,
-    fetch_counted,
-    json_response,
-    local,
-    paginate,
     read_query,
 )
+from shop.outgoing import new_secret
+from shop.rest import json_response, local, newest_first, paginate
 from shop.schema import location_of, page_of
 from shop.viewsets import ShopViewSet, caller
 from shop.webhooks import sending
@@ -135,17 +130,7 @@ class AttemptOutput(serializers.Serializer[Any]):
     error = serializers.CharField()
 
 
-def _source(model: Any) -> Source:
-    return Source(
-        model=model,
-        orders={"newest": Order("pk", descending=True)},
-        fetch=lambda wanted: list(wanted.queryset()),
-        value_of=lambda row, column: row.pk,
-        fetch_counted=fetch_counted,
-    )
-
-
-_WEBHOOKS, _ATTEMPTS = _source(Webhook), _source(Attempt)
+_WEBHOOKS, _ATTEMPTS = newest_first(Webhook), newest_first(Attempt)
 
 
 class WebhookViewSet(ShopViewSet):

@@ -3,13 +3,13 @@
 from argparse import ArgumentParser
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
-from benchmarks.arena import ArenaError
 from benchmarks.freshness import measure
+from benchmarks.measuring import MeasuringCommand
 
 
-class Command(BaseCommand):
+class Command(MeasuringCommand):
     """`manage.py check_freshness --seconds 300 --redis`."""
 
     help = (
@@ -26,10 +26,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Run it."""
-        try:
-            outcome = measure(seconds=options["seconds"], redis=options["redis"])
-        except ArenaError as error:
-            raise CommandError(str(error)) from None
+        outcome = measure(seconds=options["seconds"], redis=options["redis"])
         self.stdout.write(outcome.text())
         if not outcome.is_good:
             raise CommandError("Something was stale, went backwards, or failed.")

@@ -4,14 +4,13 @@ from argparse import ArgumentParser
 from pathlib import Path
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
-
-from benchmarks.arena import Arena, ArenaError
+from benchmarks.arena import Arena
+from benchmarks.measuring import MeasuringCommand
 from benchmarks.search_quality import SAMPLE
 from products.demo_data import DEMO
 
 
-class Command(BaseCommand):
+class Command(MeasuringCommand):
     """`manage.py evaluate_search FILE…`."""
 
     help = (
@@ -34,17 +33,14 @@ class Command(BaseCommand):
         """Measure and print.
 
         Raises:
-            CommandError: a file can't be used.
+            ArenaError: a file can't be used.
         """
         files: list[Path] = options["files"] or [DEMO / "products.jsonl"]
-        try:
-            with Arena(products=0, people=1) as arena:
-                self.stdout.write(
-                    arena.run(
-                        ["-m", "benchmarks.search_quality", *(str(f.resolve()) for f in files)]
-                        + ["--sample", str(options["sample"]), "--seed", str(options["seed"])]
-                        + (["--misses"] if options["misses"] else [])
-                    )
+        with Arena(products=0, people=1) as arena:
+            self.stdout.write(
+                arena.run(
+                    ["-m", "benchmarks.search_quality", *(str(f.resolve()) for f in files)]
+                    + ["--sample", str(options["sample"]), "--seed", str(options["seed"])]
+                    + (["--misses"] if options["misses"] else [])
                 )
-        except ArenaError as error:
-            raise CommandError(str(error)) from None
+            )

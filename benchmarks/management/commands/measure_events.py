@@ -3,14 +3,12 @@
 from argparse import ArgumentParser
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
-
 from benchmarks import hooks
-from benchmarks.arena import ArenaError
 from benchmarks.events import HEADER, measure
+from benchmarks.measuring import MeasuringCommand
 
 
-class Command(BaseCommand):
+class Command(MeasuringCommand):
     """`manage.py measure_events --events 10000 --senders 2`."""
 
     help = "Measure the delivery of events to three sinks, in a database of its own."
@@ -23,14 +21,11 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Run it."""
-        try:
-            if options["webhook"]:
-                row = hooks.measure(events=options["events"], senders=options["senders"])
-                self.stdout.write(hooks.HEADER)
-                self.stdout.write(row)
-                return
-            delivered = measure(events=options["events"], senders=options["senders"])
-        except ArenaError as error:
-            raise CommandError(str(error)) from None
+        if options["webhook"]:
+            row = hooks.measure(events=options["events"], senders=options["senders"])
+            self.stdout.write(hooks.HEADER)
+            self.stdout.write(row)
+            return
+        delivered = measure(events=options["events"], senders=options["senders"])
         self.stdout.write(HEADER)
         self.stdout.write(delivered.row())

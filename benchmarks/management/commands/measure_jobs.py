@@ -3,13 +3,11 @@
 from argparse import ArgumentParser
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
-
-from benchmarks.arena import ArenaError
 from benchmarks.jobs import HEADER, measure
+from benchmarks.measuring import MeasuringCommand
 
 
-class Command(BaseCommand):
+class Command(MeasuringCommand):
     """`manage.py measure_jobs --jobs 200 --long 500`."""
 
     help = "Measure from commit to a job's start, quiet and behind long work, in its own database."
@@ -22,10 +20,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Run both cases."""
-        try:
-            begun = measure(jobs=options["jobs"], longs=options["long"], broker=options["broker"])
-        except ArenaError as error:
-            raise CommandError(str(error)) from None
+        begun = measure(jobs=options["jobs"], longs=options["long"], broker=options["broker"])
         self.stdout.write(HEADER)
         for case in begun:
             self.stdout.write(case.row())

@@ -1,16 +1,15 @@
 """Measure the product list in a big catalogue, as a Markdown table."""
 
-import sys
 from argparse import ArgumentParser
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
-from benchmarks.arena import ArenaError
 from benchmarks.lists import measure
+from benchmarks.measuring import MeasuringCommand
 
 
-class Command(BaseCommand):
+class Command(MeasuringCommand):
     """`manage.py measure_lists --products 1000000 --plans`."""
 
     help = "Time the product list by filter, order and place, in a database of its own."
@@ -25,11 +24,5 @@ class Command(BaseCommand):
         if options["products"] < 1000:
             raise CommandError("At least a thousand products.")
 
-        def say(line: str) -> None:
-            print(line, file=sys.stderr, flush=True)
-
-        try:
-            table = measure(products=options["products"], plans=options["plans"], say=say)
-        except ArenaError as error:
-            raise CommandError(str(error)) from None
+        table = measure(products=options["products"], plans=options["plans"], say=self.say)
         self.stdout.write(table)

@@ -1,16 +1,15 @@
 """Measure search and suggestions at each key that is typed, as a Markdown table."""
 
-import sys
 from argparse import ArgumentParser
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
-from benchmarks.arena import ArenaError
+from benchmarks.measuring import MeasuringCommand
 from benchmarks.search_speed import measure_search
 
 
-class Command(BaseCommand):
+class Command(MeasuringCommand):
     """`manage.py measure_search --products 100000`."""
 
     help = (
@@ -27,13 +26,10 @@ class Command(BaseCommand):
         """Run it; progress goes to stderr, the table to stdout."""
         if options["products"] < 1 or options["queries"] < 1:
             raise CommandError("At least one of each.")
-        try:
-            self.stdout.write(
-                measure_search(
-                    products=options["products"],
-                    queries=options["queries"],
-                    say=lambda line: print(line, file=sys.stderr, flush=True),
-                )
+        self.stdout.write(
+            measure_search(
+                products=options["products"],
+                queries=options["queries"],
+                say=self.say,
             )
-        except ArenaError as error:
-            raise CommandError(str(error)) from None
+        )

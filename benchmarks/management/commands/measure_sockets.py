@@ -3,13 +3,13 @@
 from argparse import ArgumentParser
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
-from benchmarks.arena import ArenaError
+from benchmarks.measuring import MeasuringCommand
 from benchmarks.sockets import HEADER, measure
 
 
-class Command(BaseCommand):
+class Command(MeasuringCommand):
     """`manage.py measure_sockets --sockets 2000 --watchers 500`."""
 
     help = "Measure live updates on one server: memory a socket, and commit to receipt."
@@ -23,7 +23,7 @@ class Command(BaseCommand):
         """Run both cases."""
         try:
             outcomes = measure(sockets=options["sockets"], watchers=options["watchers"])
-        except (ArenaError, ConnectionError) as error:
+        except ConnectionError as error:
             raise CommandError(str(error)) from None
         self.stdout.write(HEADER)
         for outcome in outcomes:

@@ -1,13 +1,10 @@
-"""Orders in the admin: looked at, and moved by buttons that call the API's code."""
+"""Orders in the admin: the list, an order's page, and the buttons that call the API's code."""
 
-from collections.abc import Callable
-from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
 from django import forms
-from django.conf import settings
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
@@ -27,135 +24,22 @@ from django.utils.formats import date_format
 from django.utils.html import format_html
 from django.utils.text import Truncator, format_lazy
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy, ngettext
+from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_POST
 
 from orders import books, exports
 from orders.actions import move_order, record_payment, return_items, settle_refund
+from orders.admin.booking import NothingReturned, PaymentForm, ReturnForm
+from orders.admin.filters import RefundFilter, UnpaidFilter
+from orders.admin.history import movements, timeline
+from orders.admin.inlines import ItemInline, PaymentInline, ReturnInline
 from orders.bulk import BUTTONS, move_title, move_work
-from orders.models import SHORT_ID, Order, OrderItem, Payment, Return
-from orders.reading import event_name
-from orders.search import by_number, find_orders
+from orders.models import Order, Payment
+from orders.search import find_orders
 from orders.states import Status
-from products.models import StockMovement
 from shop import bulk
 from shop.errors import ShopError
-from shop.events.models import Event
 from shop.lists import DaysFilter, LongList
-from shop.money import to_minor, written
-
-
-class ItemInline(admin.TabularInline):
-    """What was bought."""
-
-    model = OrderItem
-    fields = readonly_fields = ("bought_as", "sku", "price", "quantity", "line_total")
-    extra = 0
-    can_delete = False
-
-    @admin.display(description=gettext_lazy("product"))
-    def bought_as(self, item: OrderItem) -> str:
-        """Lead to the product by the name that it had."""
-        url = reverse("admin:products_product_change", args=[item.product_id])
-        return format_html('<a href="{}">{}</a>', url, item.product_name)
-
-    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """An order's lines are what was bought."""
-        return False
-
-
-class _ReadOnly(admin.TabularInline):
-    """Rows that are written by actions alone."""
-
-    extra = 0
-    can_delete = False
-
-    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Through the buttons."""
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """The books are not edited."""
-        return False
-
-
-class PaymentInline(_ReadOnly):
-    """Money in and back."""
-
-    model = Payment
-    fields = readonly_fields = (
-        "created_at", "kind", "method", "reference", "amount", "state", "note", "actor",
-    )  # fmt: skip
-
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Payment]:
-        """Fetch who booked them."""
-        return super().get_queryset(request).select_related("actor")
-
-
-class ReturnInline(_ReadOnly):
-    """What came back."""
-
-    model = Return
-    fields = readonly_fields = ("created_at", "what", "reason", "restock", "refund", "actor")
-
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Return]:
-        """Fetch the lines as well."""
-        rows = super().get_queryset(request).select_related("actor", "refund")
-        return rows.prefetch_related("items__item")
-
-    @admin.display(description=gettext_lazy("items"))
-    def what(self, made: Return) -> str:
-        """How much of what."""
-        return ", ".join(f"{part.quantity} × {part.item.product_name}" for part in made.items.all())
-
-
-class PaymentForm(forms.Form):
-    """Money that came in."""
-
-    amount = forms.DecimalField(label=gettext_lazy("Amount"), max_digits=15, min_value=0)
-    method = forms.ChoiceField(label=gettext_lazy("Method"), choices=Payment.Method.choices)
-    reference = forms.CharField(label=gettext_lazy("Reference"), max_length=100, required=False)
-    note = forms.CharField(label=gettext_lazy("Note"), max_length=200, required=False)
-
-    def clean_amount(self) -> Any:
-        """Take what the currency can express, and more than nothing."""
-        amount = self.cleaned_data["amount"]
-        to_minor(amount)
-        if amount <= 0:
-            raise forms.ValidationError(_("A payment is more than nothing."))
-        return amount
-
-
-class NothingReturned(ShopError):
-    """A return without a line."""
-
-
-class ReturnForm(forms.Form):
-    """Goods that came back: a quantity for each line."""
-
-    reason = forms.CharField(label=gettext_lazy("Reason"), max_length=100)
-    restock = forms.BooleanField(label=gettext_lazy("Back into stock"), required=False)
-
-    def __init__(self, order: Order, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        for item in order.items.all():
-            self.fields[f"item_{item.product_id}"] = forms.IntegerField(
-                label=item.product_name,
-                min_value=0,
-                max_value=item.quantity,
-                required=False,
-                initial=0,
-            )
-        self.order_fields(sorted(self.fields, key=lambda name: not name.startswith("item_")))
-
-    @property
-    def quantities(self) -> dict[int, int]:
-        """What came back, by product."""
-        return {
-            int(name.removeprefix("item_")): value
-            for name, value in self.cleaned_data.items()
-            if name.startswith("item_") and value
-        }
 
 
 def _move_action(to: Status) -> Any:
@@ -188,47 +72,6 @@ def _export_action(kind: exports.Format) -> Any:
 
     export.__name__ = f"export_{kind}"
     return export
-
-
-class RefundFilter(admin.SimpleListFilter):
-    """Orders for which money has to go back."""
-
-    title = gettext_lazy("refund due")
-    parameter_name = "due"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
-        """The one choice."""
-        return [("yes", gettext_lazy("yes"))]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Order]) -> QuerySet[Order]:
-        """Narrow the list."""
-        return queryset.filter(refund_due__gt=0) if self.value() else queryset
-
-
-class UnpaidFilter(admin.SimpleListFilter):
-    """Orders that have waited for their money."""
-
-    title = gettext_lazy("unpaid for more than")
-    parameter_name = "unpaid"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
-        """Hours, up to those after which an order is cancelled."""
-        return [
-            (str(hours), ngettext("%d hour", "%d hours", hours) % hours)
-            for hours in sorted({1, 6, 24, settings.UNPAID_ORDER_HOURS})
-        ]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Order]) -> QuerySet[Order]:
-        """Narrow the list."""
-        if self.value() not in {value for value, _title in self.lookup_choices}:
-            return queryset
-        waited = timedelta(hours=int(str(self.value())))
-        # The whole list is of this queryset's class.
-        return queryset.unpaid_since(timezone.now() - waited)  # type: ignore[attr-defined, no-any-return]
-
-
-# Of one order, on its page.
-_SHOWN = 200
 
 
 @admin.register(Order)
@@ -369,8 +212,8 @@ class OrderAdmin(LongList):
                 "moves": [(to, BUTTONS[to]) for to in order.moves]
                 if self.has_move_permission(request)
                 else [],
-                "events": _timeline(order),
-                "movements": _movements(request, order),
+                "events": timeline(order),
+                "movements": movements(request, order),
                 **self._money_forms(request, order),
             }
         return super().change_view(request, object_id, form_url, {**(extra_context or {}), **extra})
@@ -496,107 +339,3 @@ class OrderAdmin(LongList):
             self.message_user(request, f"{order_id}: {detail}", messages.ERROR)
             return False
         return True
-
-
-def _timeline(order: Order) -> list[tuple[Event, str, str]]:
-    events = Event.objects.filter(subject=order.subject).select_related("actor")
-    return [
-        (event, event_name(event.type), _details(event.data))
-        for event in events.order_by("sequence")[:_SHOWN]
-    ]
-
-
-def _amount(text: str) -> str:
-    amount = Decimal(text)
-    return written(amount) if amount else ""
-
-
-# What of an event's data is told beside its name, and how.
-_DETAILS: dict[str, tuple[Any, Callable[[str], Any]]] = {
-    "amount": (gettext_lazy("amount"), _amount),
-    "method": (gettext_lazy("method"), lambda method: Payment.Method(method).label),
-    "carrier": (gettext_lazy("carrier"), str),
-    "tracking_number": (gettext_lazy("tracking number"), str),
-    "reason": (gettext_lazy("reason"), str),
-    "refund_due": (gettext_lazy("refund due"), _amount),
-}
-
-
-def _details(data: dict[str, Any]) -> str:
-    facts = [
-        (label, show(data[name])) for name, (label, show) in _DETAILS.items() if data.get(name)
-    ]
-    told = [f"{label}: {fact}" for label, fact in facts if fact]
-    for item in data.get("items", ()):
-        product = _("product %s") % item["product_id"]
-        told.append(f"{item['quantity']} × {product}")
-    return ", ".join(told)
-
-
-def _movements(request: HttpRequest, order: Order) -> QuerySet[StockMovement] | None:
-    if not request.user.has_perm("products.view_stockmovement"):
-        return None
-    rows = StockMovement.objects.filter(order_id=order.pk).select_related("product", "actor")
-    return rows.order_by("pk")[:_SHOWN]
-
-
-class DueFilter(admin.SimpleListFilter):
-    """What has to be sent back."""
-
-    title = gettext_lazy("refund due")
-    parameter_name = "due"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
-        """The one choice."""
-        return [("yes", gettext_lazy("yes"))]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Payment]) -> QuerySet[Payment]:
-        """Narrow the list."""
-        return queryset.filter(state=Payment.State.DUE) if self.value() else queryset
-
-
-@admin.register(Payment)
-class PaymentAdmin(LongList):
-    """Payments and refunds, to be read; booked on the order's page."""
-
-    list_display = ["created_at", "kind", "order_link", "method", "amount", "state", "reference"]
-    list_filter = [DueFilter, "kind", "method", ("created_at", DaysFilter)]
-    sortable_by = ["created_at"]
-    days = "created_at"
-    # Without this there is no box to type into.
-    search_fields = ["reference"]
-    search_help_text = gettext_lazy(
-        "The provider's reference, or the order's number or its last 12 characters."
-    )
-    list_display_links = None
-    ordering = ["-id"]
-
-    def get_search_results(
-        self, request: HttpRequest, queryset: QuerySet[Payment], search_term: str
-    ) -> tuple[QuerySet[Payment], bool]:
-        """Find by what the provider or the shop calls it."""
-        text = search_term.strip()
-        if not text:
-            return queryset, False
-        of_orders = list(by_number(Order.objects.all(), text).values_list("pk", flat=True)[:10])
-        if of_orders:
-            return queryset.filter(order__in=of_orders), False
-        return queryset.exclude(reference="").filter(reference=text), False
-
-    @admin.display(description=gettext_lazy("order"))
-    def order_link(self, payment: Payment) -> str:
-        """Where it can be booked."""
-        url = reverse("admin:orders_order_change", args=[payment.order_id])
-        return format_html('<a href="{}">{}</a>', url, str(payment.order_id)[-SHORT_ID:])
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        """On the order's page."""
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """The books are not edited."""
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """The books stay whole."""
-        return False

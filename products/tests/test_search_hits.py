@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 from products import hangul, search_hits
 from products.actions import retire_product
 from products.freshness import feed
-from products.models import Category, Product, ProductSearch, Reason
+from products.models import Category, Product, Reason
 from products.patterns import glob, matcher
 from products.search import _categories, _with_categories
 from products.search_hits import Shelf, best_sellers, fetch
+from products.search_models import ProductSearch
 from products.search_query import Query
 from products.stock import adjust
 from shop.money import to_minor

@@ -10,7 +10,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from shop.rest import COUNT_MAX
+from shop.pages import COUNT_MAX
 
 Facts = dict[str, Any]
 

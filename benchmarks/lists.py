@@ -73,7 +73,7 @@ def _read(text: str) -> Any:
     from products import catalogue
     from products.filters import ProductQuery, filter_products, tags_of_filters
     from shop.inputs import read_query
-    from shop.rest import paginate
+    from shop.pages import paginate
 
     request: Any = _Request(QueryDict(text))
     query = read_query(request, ProductQuery)
@@ -128,7 +128,7 @@ def _from_here(text: str, window: Any) -> str:
     """Return the parameters of the cursor's page behind a page by number."""
     from products.catalogue import ORDERS
     from products.models import Product
-    from shop.rest import encode_cursor
+    from shop.pages import encode_cursor
 
     name = text.rpartition("ordering=")[2]
     last = Product.objects.get(pk=window.rows[-1][0])
@@ -144,7 +144,7 @@ def _plan(text: str) -> tuple[str, str]:
     from products import catalogue, listing
     from products.filters import ProductQuery, filter_products, tags_of_filters
     from shop.inputs import read_query
-    from shop.rest import Slice
+    from shop.pages import Slice
 
     request: Any = _Request(QueryDict(text))
     query = read_query(request, ProductQuery)

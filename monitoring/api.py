@@ -31,7 +31,8 @@ from monitoring.serializers import (
 from shop.errors import ShopError, refuses
 from shop.fields import read_key
 from shop.inputs import CONTRADICTION, NO_SUCH_THING, ListQuery, checked, read_query
-from shop.rest import json_response, local, newest_first, paginate
+from shop.pages import newest_first, paginate
+from shop.rest import json_response, local
 from shop.schema import location_of, page_of
 from shop.viewsets import ShopViewSet, caller
 

@@ -38,7 +38,8 @@ from shop.errors import refuses
 from shop.fields import read_key
 from shop.idempotency import once_per_key
 from shop.inputs import NO_SUCH_THING, checked, read_query, read_query_and_body
-from shop.rest import json_response, paginate
+from shop.pages import paginate
+from shop.rest import json_response
 from shop.schema import ATTACHMENT, IDEMPOTENCY_KEY, location_of, page_of
 from shop.viewsets import ShopViewSet, caller
 

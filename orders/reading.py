@@ -15,8 +15,9 @@ from orders.states import Status, comes_next
 from shop.accounts.models import User
 from shop.events.models import Event
 from shop.money import on_the_wire
-from shop.rest import Order as ColumnOrder
-from shop.rest import Slice, Source, local
+from shop.pages import Order as ColumnOrder
+from shop.pages import Slice, Source
+from shop.rest import local
 
 _COLUMNS = (
     "pk",

@@ -50,18 +50,9 @@ from shop.fields import read_key
 from shop.idempotency import once_per_key
 from shop.inputs import NO_SUCH_THING, ListQuery, checked, read_query, read_query_and_body
 from shop.money import on_the_wire
+from shop.pages import Order, Slice, Source, Total, numbered, paginate
 from shop.ready import answer
-from shop.rest import (
-    Order,
-    Slice,
-    Source,
-    Total,
-    dump_json,
-    json_response,
-    local,
-    numbered,
-    paginate,
-)
+from shop.rest import dump_json, json_response, local
 from shop.schema import IDEMPOTENCY_KEY, location_of, page_of
 from shop.viewsets import ShopViewSet, caller
 

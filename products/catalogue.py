@@ -25,8 +25,9 @@ from products.listing import Filter
 from products.models import Category, Product
 from shop.cache import Store, Tag
 from shop.money import on_the_wire
+from shop.pages import Order, Slice, Source, Total, count_rows
 from shop.prepared import Prepared
-from shop.rest import Order, Slice, Source, Total, count_rows, dump_json, local
+from shop.rest import dump_json, local
 
 # The columns of a product as the API shows it, in the order of `_as_json`.
 _COLUMNS = (
@@ -222,7 +223,7 @@ _ESTIMATE_AGE = 60
 def count_products(chosen: Filter, members: Collection[Tag]) -> Total:
     """Count what `chosen` leaves, once as long as none of the tags `members` changes.
 
-    Beyond `rest.COUNT_MAX` it is estimated, once a minute.
+    Beyond `pages.COUNT_MAX` it is estimated, once a minute.
     """
     knowledge = feed.knowledge
     if connection.in_atomic_block:

@@ -18,8 +18,8 @@ from django.db import connection
 from django.db.models import BigIntegerField, Func, IntegerField, QuerySet
 
 from products.models import Product
+from shop.pages import COUNT_MAX, Order, Slice, Total, hidden
 from shop.prepared import Prepared
-from shop.rest import COUNT_MAX, Order, Slice, Total, hidden
 
 Row = tuple[Any, ...]
 

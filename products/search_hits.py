@@ -16,7 +16,7 @@ from products.freshness import feed
 from products.patterns import FTS
 from products.search_query import Condition, Query, Texts
 from shop.cache import Store, Tag
-from shop.rest import Rows
+from shop.pages import Rows
 
 # Best sellers that are looked through.
 WALKED = 1000

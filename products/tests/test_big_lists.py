@@ -15,7 +15,7 @@ from django.utils import timezone
 from products import catalogue, listing
 from products.catalogue import ORDERS
 from products.models import Category, Product
-from shop import rest
+from shop import pages
 
 pytestmark = pytest.mark.django_db
 
@@ -25,7 +25,7 @@ def counted_to(monkeypatch):
     """Set how far lists are counted."""
 
     def to(limit: int) -> None:
-        for module in (rest, listing):
+        for module in (pages, listing):
             monkeypatch.setattr(module, "COUNT_MAX", limit)
         monkeypatch.setattr(listing, "GATHER_MAX", limit)
 
@@ -173,7 +173,7 @@ def test_whoever_follows_next_sees_everything_whatever_the_estimate(
 
 
 def test_the_last_page_with_a_number_leads_on_by_cursor(client_of, shop, monkeypatch):
-    monkeypatch.setattr(rest, "PAGE_MAX", 3)
+    monkeypatch.setattr(pages, "PAGE_MAX", 3)
     expected = shop.expect({"ordering": "-price"})
     client = client_of(None)
     seen, url = [], "/api/v2/products?ordering=-price&per_page=4"

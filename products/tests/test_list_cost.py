@@ -15,7 +15,7 @@ from products import listing
 from products.catalogue import ORDERS
 from products.listing import Filter, is_gathered, read_keys
 from products.models import Category, Product
-from shop.rest import COUNT_MAX, Slice, Total
+from shop.pages import COUNT_MAX, Slice, Total
 
 pytestmark = pytest.mark.django_db
 

@@ -15,7 +15,8 @@ from shop.accounts.throttles import CallerThrottle, SignInThrottle
 from shop.errors import ShopError, refuses
 from shop.fields import Key, Text, read_key
 from shop.inputs import ListQuery, StrictSerializer, checked, read_query
-from shop.rest import json_response, local, newest_first, paginate
+from shop.pages import newest_first, paginate
+from shop.rest import json_response, local
 from shop.schema import page_of
 from shop.viewsets import ShopViewSet, caller
 

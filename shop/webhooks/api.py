@@ -27,7 +27,8 @@ from shop.inputs import (
     read_query,
 )
 from shop.outgoing import new_secret
-from shop.rest import json_response, local, newest_first, paginate
+from shop.pages import newest_first, paginate
+from shop.rest import json_response, local
 from shop.schema import location_of, page_of
 from shop.viewsets import ShopViewSet, caller
 from shop.webhooks import sending

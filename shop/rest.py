@@ -35,7 +35,10 @@ def _write_other(value: Any) -> Any:
 
 def dump_json(data: Any) -> bytes:
     """Return UTF-8 JSON; Decimals as exact numbers, times in the shop's zone."""
-    return orjson.dumps(data, default=_write_other, option=orjson.OPT_PASSTHROUGH_SUBCLASS)
+    written = orjson.dumps(data, default=_write_other, option=orjson.OPT_PASSTHROUGH_SUBCLASS)
+    # A copy: orjson gives away the buffer it wrote in, 4 to 128 KB whatever is in it, and
+    # many of these are kept for long (products.fragments, shop.ready).
+    return bytes(memoryview(written))
 
 
 def json_response(

@@ -79,8 +79,12 @@ class Filter:
 
     @property
     def key(self) -> str:
-        """A name for these filters with their values."""
-        return f"{self.slug}|{self.low}|{self.high}|{self.in_stock}"
+        """A name for these filters with their values.
+
+        With the branch: it may have been read before the tree changed, and what is
+        found in it must not be taken for what is found by its slug since.
+        """
+        return f"{self.slug}|{hash(self.branch)}|{self.low}|{self.high}|{self.in_stock}"
 
     @property
     def shape(self) -> tuple[Any, ...]:

@@ -12,6 +12,8 @@ from prometheus_client import REGISTRY
 from orders.actions import cancel_order
 from products import catalogue, freshness, stock, triggers
 from products.freshness import Feed, feed
+from products.categories import place_category
+from products.filters import filter_products, tags_of_filters
 from products.models import (
     Category,
     Change,
@@ -492,6 +494,20 @@ def test_who_writes_without_a_search_path_is_noted_too(product):
         finally:
             cursor.execute("RESET search_path")
     assert [pk for pk, _flags in changes()] == [product.pk]
+
+def test_what_was_counted_in_a_branch_that_has_changed_counts_for_nobody_else(
+    make_product, tree, ask
+):
+    """Who read the branch before the change counts after this process has learnt of it."""
+    vests = Category.objects.get(key="aa-1")
+    make_product("a", category=vests)
+    query = {"category": Category.objects.get(key="el").slug}
+    before = filter_products(query)
+    place_category(category=vests, parent=Category.objects.get(key="el"))
+    feed.catch_up()
+    assert catalogue.count_products(before, tags_of_filters(query)).rows == 0
+    assert ask(f"products?category={query['category']}")["total"] == 1
+
 
 
 @pytest.mark.postgresql

@@ -17,7 +17,7 @@ from django.utils import timezone
 from products.models import Change
 
 # Part of each trigger's name: whoever changes one of them counts it up.
-_VERSION = 2
+_VERSION = 3
 _PREFIX = f"products_change_{_VERSION}_"
 _ANY_VERSION = "products_change_%"
 # A statement that changes more products than this is noted as one that changes all.
@@ -151,7 +151,8 @@ def _sqlite() -> dict[str, list[str]]:
 
     tree = _TREE_DIFFERS.replace("n.", "NEW.").replace("o.", "OLD.")
     made = {
-        "product_insert": ("NULL", int(Change.MEMBERS)),
+        # REPLACE puts one in another's place, and fires no trigger of a DELETE.
+        "product_insert": ("NEW.id", int(_EVERYTHING)),
         "product_update": ("NEW.id", _bits("NEW", "OLD")),
         "product_delete": ("OLD.id", int(Change.SHOWN | Change.MEMBERS)),
         "category_insert": ("NULL", int(Change.TREE)),

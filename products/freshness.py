@@ -8,10 +8,11 @@ once, everybody's within a second, and never less than it has shown before. When
 can't ask, it shows nothing that is kept.
 
 Ids are given out before the commit, so "greater than the last one seen" would miss
-what commits late. On PostgreSQL a change therefore carries its transaction's id: when
-the oldest transaction that runs is `horizon`, all changes below it are known, and those
-from it on are asked for again. On SQLite transactions that write come one after the
-other, and the row's id does.
+what commits late. On PostgreSQL a change therefore carries its transaction's id, and
+asked for are those of transactions that ran at the last look and of those that began
+since: however long one runs, no others are read twice. When the oldest that runs is
+`horizon`, all changes below it are known. On SQLite transactions that write come one
+after the other, and the row's id does.
 """
 
 import logging
@@ -22,6 +23,7 @@ from datetime import timedelta
 from typing import Any
 
 from django.db import Error, close_old_connections, connection, transaction
+from django.db.models.functions import Now
 from django.utils import timezone
 
 from products.models import Change, ProductChange
@@ -29,10 +31,12 @@ from shop.cache import Knowledge, Tag
 
 logger = logging.getLogger(__name__)
 
-# Seconds: how old what is shown may be; how often changes are asked for; for how long
-# after somebody last wanted to know; how long one look waits for another.
+# Seconds: how old what is shown may be; how often changes are asked for; after how long
+# what sells best isn't left to the thread; for how long changes are asked for after
+# somebody last wanted to know; how long one look waits for another.
 MAX_AGE = 0.9
 _EVERY = 0.25
+_SETTLED_FOR = 2 * _EVERY
 _REST_AFTER = 10.0
 _PATIENCE = 2.0
 # Changes are kept for an hour. A process that has not asked for half of that begins anew.
@@ -44,22 +48,25 @@ _MOST_ROWS = 5000
 _POSITIONS = 100_000
 
 # What was committed since a snapshot; see the module's docstring for `horizon`. `beyond`
-# lies above all that the new snapshot sees.
+# lies above all that the new snapshot sees. The time is the one that changes carry: how
+# long ago somebody has asked is not told by a clock that rests while its machine does.
 _POSTGRESQL = (
     "SELECT pg_snapshot_xmin(now.snapshot)::text::bigint,"
     " pg_snapshot_xmax(now.snapshot)::text::bigint, now.snapshot::text,"
-    " c.position, c.product_id, c.changed"
+    " EXTRACT(epoch FROM clock_timestamp())::bigint, c.position, c.product_id, c.changed"
     " FROM (SELECT pg_current_snapshot() AS snapshot) AS now"
-    " LEFT JOIN products_productchange c ON c.position >= %s"
-    " AND NOT pg_visible_in_snapshot(c.position::text::xid8, %s::pg_snapshot) LIMIT %s"
+    " LEFT JOIN products_productchange c ON c.position >= %s OR c.position = ANY (%s::bigint[])"
+    " LIMIT %s"
 )
 _SQLITE = (
-    "SELECT now.horizon, now.horizon, %s, c.id, c.product_id, c.changed FROM"
+    "SELECT now.horizon, now.horizon, '', CAST(strftime('%%s', 'now') AS INTEGER),"
+    " c.id, c.product_id, c.changed FROM"
     " (SELECT COALESCE(MAX(seq), 0) + 1 AS horizon FROM sqlite_sequence"
     "  WHERE name = 'products_productchange') AS now"
     " LEFT JOIN products_productchange c ON c.id >= %s LIMIT %s"
 )
-_NO_SNAPSHOT = "1:1:"
+# Nothing was committed since.
+_NO_SNAPSHOT = f"{2**62}:{2**62}:"
 
 
 class Feed:
@@ -80,11 +87,14 @@ class Feed:
         # All changes below it are known, and of those from it on what the snapshot sees.
         self.horizon: int | None = None
         self._snapshot = _NO_SNAPSHOT
-        self._asked_at = 0.0
+        # Seconds by the database's clock.
+        self._asked_at = 0
         # Of what was read below the floor nothing is known.
         self._floor = 0
         self._positions: dict[int, int] = {}
+        # Whether there were sales since what sells best was settled, and when that was.
         self._sold = False
+        self._settled_at = 0.0
         self.knowledge.tags.sure_until = 0.0
         self.knowledge.tags.everything_changed()
 
@@ -118,29 +128,34 @@ class Feed:
             self.knowledge.tags.sure_until = 0.0
             logger.warning("can't read what has changed just now", exc_info=True)
             return False
-        horizon, beyond, self._snapshot = rows[0][:3]
+        horizon, beyond, self._snapshot, asked_at = rows[0][:4]
         # It never goes back, but where a backup was put in place or a table emptied.
         is_lost = self.horizon is None or horizon < self.horizon
-        is_too_much = len(rows) > _MOST_ROWS or now - self._asked_at > _LONGEST_GAP
+        is_too_much = len(rows) > _MOST_ROWS or asked_at - self._asked_at > _LONGEST_GAP
         if is_lost or is_too_much:
             self._begin(beyond)
         else:
-            self._learn([row[3:] for row in rows if row[3] is not None])
+            self._learn([row[4:] for row in rows if row[4] is not None])
         self.horizon = horizon
-        if sold and self._sold:
-            self._sold = False
-            self.knowledge.tags.changed(["sold"])
-        self._asked_at = now
+        # By whoever looks first where the thread has rested, or the process has.
+        if sold or now - self._settled_at > _SETTLED_FOR:
+            self._settled_at = now
+            if self._sold:
+                self._sold = False
+                self.knowledge.tags.changed(["sold"])
+        self._asked_at = asked_at
         self.knowledge.tags.sure_until = now + MAX_AGE
         return True
 
     def _read(self) -> list[tuple[Any, ...]]:
-        since = 2**62 if self.horizon is None else self.horizon
-        params: list[int | str]
+        params: list[Any]
         if connection.vendor == "postgresql":
-            sql, params = _POSTGRESQL, [since, self._snapshot, _MOST_ROWS + 1]
+            _oldest, next_one, running = self._snapshot.split(":")
+            ran = [int(each) for each in running.split(",") if each]
+            sql, params = _POSTGRESQL, [int(next_one), ran, _MOST_ROWS + 1]
         else:
-            sql, params = _SQLITE, [self._snapshot, since, _MOST_ROWS + 1]
+            since = 2**62 if self.horizon is None else self.horizon
+            sql, params = _SQLITE, [since, _MOST_ROWS + 1]
         with connection.cursor() as cursor:
             cursor.execute(sql, params)
             rows: list[tuple[Any, ...]] = cursor.fetchall()
@@ -260,5 +275,6 @@ def tell_all() -> None:
 
 def prune() -> int:
     """Delete changes that every process knows by now, or has given up on; returns how many."""
-    old = timezone.now() - timedelta(seconds=KEPT_FOR)
+    # By the clock of the database, which those who ask go by.
+    old = Now() - timedelta(seconds=KEPT_FOR)
     return ProductChange.objects.filter(at__lt=old).delete()[0]

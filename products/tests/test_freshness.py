@@ -7,13 +7,14 @@ from decimal import Decimal
 
 import pytest
 from django.db import connection, transaction
+from django.test.utils import CaptureQueriesContext
 from prometheus_client import REGISTRY
 
 from orders.actions import cancel_order
 from products import catalogue, freshness, stock, triggers
-from products.freshness import Feed, feed
 from products.categories import place_category
 from products.filters import filter_products, tags_of_filters
+from products.freshness import Feed, feed
 from products.models import (
     Category,
     Change,
@@ -323,7 +324,13 @@ def test_what_commits_late_is_learnt_and_once(product, make_product, theirs):
     theirs.catch_up()
     assert theirs.knowledge.tags.now == now
     # However long it takes, what is known is not read again and again.
-    assert [row[3] for row in theirs._read()] == [None]
+    assert [row[4] for row in theirs._read()] == [None]
+    with CaptureQueriesContext(connection) as asked:
+        theirs._read()
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("SET LOCAL enable_seqscan = off")
+        cursor.execute("EXPLAIN ANALYZE " + asked[0]["sql"])
+        assert "Rows Removed" not in str(cursor.fetchall())
     may_end.set()
     thread.join()
     theirs.catch_up()
@@ -408,12 +415,26 @@ def wait_for(true):
         time.sleep(0.01)
 
 
-def test_what_sells_best_is_settled_by_the_thread_alone(product, theirs, make_order, alice):
+def test_what_sells_best_is_settled_by_the_thread_alone(
+    product, theirs, make_order, alice, monkeypatch
+):
+    monkeypatch.setattr(freshness, "_SETTLED_FOR", 60)
+    theirs._look(sold=True)
     since = theirs.knowledge.tags.now
     make_order(alice, (product, 1))
     theirs.catch_up()
     assert theirs.knowledge.tags.unchanged(["sold"], since)
     theirs._look(sold=True)
+    assert not theirs.knowledge.tags.unchanged(["sold"], since)
+
+
+def test_where_the_thread_has_rested_who_looks_first_settles_what_sells_best(
+    product, theirs, make_order, alice
+):
+    since = theirs.knowledge.tags.now
+    make_order(alice, (product, 1))
+    theirs._settled_at -= freshness._REST_AFTER
+    theirs.catch_up()
     assert not theirs.knowledge.tags.unchanged(["sold"], since)
 
 
@@ -474,6 +495,20 @@ def test_counts_are_kept_until_who_is_counted_changes(product, ask, monkeypatch)
     assert len(counted) == 2
 
 
+def test_what_was_counted_in_a_branch_that_has_changed_counts_for_nobody_else(
+    make_product, tree, ask
+):
+    """Who read the branch before the change counts after this process has learnt of it."""
+    vests = Category.objects.get(key="aa-1")
+    make_product("a", category=vests)
+    query = {"category": Category.objects.get(key="el").slug}
+    before = filter_products(query)
+    place_category(category=vests, parent=Category.objects.get(key="el"))
+    feed.catch_up()
+    assert catalogue.count_products(before, tags_of_filters(query)).rows == 0
+    assert ask(f"products?category={query['category']}")["total"] == 1
+
+
 def test_a_json_body_is_what_it_was(product, ask):
     assert json.loads(catalogue.read_product(product.pk)) == ask(f"products/{product.pk}")
 
@@ -511,20 +546,6 @@ def test_who_writes_without_a_search_path_is_noted_too(product):
         finally:
             cursor.execute("RESET search_path")
     assert [pk for pk, _flags in changes()] == [product.pk]
-
-def test_what_was_counted_in_a_branch_that_has_changed_counts_for_nobody_else(
-    make_product, tree, ask
-):
-    """Who read the branch before the change counts after this process has learnt of it."""
-    vests = Category.objects.get(key="aa-1")
-    make_product("a", category=vests)
-    query = {"category": Category.objects.get(key="el").slug}
-    before = filter_products(query)
-    place_category(category=vests, parent=Category.objects.get(key="el"))
-    feed.catch_up()
-    assert catalogue.count_products(before, tags_of_filters(query)).rows == 0
-    assert ask(f"products?category={query['category']}")["total"] == 1
-
 
 
 @pytest.mark.postgresql

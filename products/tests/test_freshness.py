@@ -120,8 +120,7 @@ def test_one_that_is_put_in_anothers_place_is_noted(product, ask):
         columns = [row[1] for row in cursor.fetchall()]
         values = ", ".join("'other'" if column == "name" else column for column in columns)
         cursor.execute(
-            f"REPLACE INTO products_product ({', '.join(columns)})"
-            f" SELECT {values} FROM products_product"
+            f"REPLACE INTO products_product SELECT {values} FROM products_product"  # noqa: S608
         )
     feed.catch_up()
     assert ask(f"products/{product.pk}")["name"] == "other"

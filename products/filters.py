@@ -18,6 +18,9 @@ from shop.fields import Text
 from shop.inputs import CONTRADICTION, NO_SUCH_THING, ListQuery, StrictSerializer, read_query
 from shop.money import parse, text_pattern
 
+# Characters of a query whose reading is remembered: spaces and the like may make one long.
+_LONGEST = 800
+
 
 class AmountParameter(serializers.Field):  # type: ignore[type-arg]
     """An amount written in a query string; empty means none."""
@@ -78,7 +81,9 @@ def read_product_query(request: Request) -> dict[str, Any]:
     Raises:
         ValidationError: an unknown or bad parameter.
     """
-    return _read(request.META.get("QUERY_STRING", ""), _Carrier)
+    query_string = request.META.get("QUERY_STRING", "")
+    read = _read if len(query_string) <= _LONGEST else _read.__wrapped__
+    return read(query_string, _Carrier)
 
 
 class _Carrier:

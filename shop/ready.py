@@ -38,6 +38,8 @@ Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 Header = tuple[bytes, bytes]
 Key = tuple[str, str]
+# Tokens a second, the most of them, and how many are left; nothing without limits.
+RateLimit = tuple[float, float, float] | tuple[()]
 
 # Bytes. What is smaller gains nothing on the wire.
 _COMPRESS_FROM = 600
@@ -54,6 +56,8 @@ _KEY, _HEAD = 600, 2000
 # Bytes of a query and of a header. What has been read is remembered, so that nobody
 # may fill the memory with it; whoever sends more is answered by Django.
 _LONGEST_QUERY, _LONGEST_HEADER = 800, 200
+# Seconds. Most answers are there before, and spared the price of listening for the client.
+_LISTEN_AFTER = 0.2
 
 
 @dataclass(slots=True)
@@ -143,7 +147,8 @@ def answer(
     answers = kept()
     # In a transaction one sees what nobody else does yet.
     shared = not connection.in_atomic_block
-    query = canonical(request.META.get("QUERY_STRING", "").encode("utf-8", "replace"))
+    asked = request.META.get("QUERY_STRING", "").encode("utf-8", "replace")
+    query = canonical(asked) if len(asked) <= _LONGEST_QUERY else None
     key = (request.path, query or "")
     usable = shared and query is not None and answers.knowledge.is_sure()
     found = answers.store.get(key) if usable else None
@@ -215,6 +220,45 @@ class _Captured:
     notes: dict[str, Any]
 
 
+class _Flight:
+    """One request on its way through the hop, for all who wait for its answer."""
+
+    def __init__(self) -> None:
+        self.task: asyncio.Task[_Captured]
+        self._waiting: set[object] = set()
+        # Set when all clients have gone: what has not begun is not run.
+        self.left = asyncio.Event()
+
+    async def wait(self, who: object, receive: Receive) -> bool:
+        """Wait until it is over; returns whether the client has stayed, as far as is known."""
+        self._waiting.add(who)
+        await asyncio.wait((self.task,), timeout=_LISTEN_AFTER)
+        if not self.task.done():
+            listener = asyncio.ensure_future(self._listen(who, receive))
+            try:
+                await asyncio.wait((self.task,))
+            finally:
+                listener.cancel()
+        return who in self._waiting
+
+    async def _listen(self, who: object, receive: Receive) -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        self.leave(who)
+
+    def leave(self, who: object) -> None:
+        """Wait no more."""
+        self._waiting.discard(who)
+        if not self._waiting:
+            self.left.set()
+
+    def result(self) -> _Captured | None:
+        """Return what came out; None if it broke off."""
+        if self.task.cancelled() or self.task.exception() is not None:
+            return None
+        return self.task.result()
+
+
 class ReadyAnswers:
     """An ASGI layer before the hop; the request layer asks `find` first."""
 
@@ -222,7 +266,7 @@ class ReadyAnswers:
         """`is_one` is true of the paths that have ready answers; all others are passed on."""
         self.app = app
         self._is_one = is_one
-        self._flights: dict[tuple[Key, tuple[str, str]], asyncio.Task[_Captured]] = {}
+        self._flights: dict[tuple[Key, tuple[str, str]], _Flight] = {}
         self._session = settings.SESSION_COOKIE_NAME.encode()
         self._language = settings.LANGUAGE_COOKIE_NAME.encode()
 
@@ -234,9 +278,9 @@ class ReadyAnswers:
         found = kept().get(asked.key)
         if found is None or asked.variant not in found.heads:
             return None
-        limits = _take(scope) if settings.RATE_LIMITS else ()
+        limit = _take(scope)
         # Whoever is one too many is refused by Django, as everybody is.
-        return None if limits is None else _give(found, asked, limits)
+        return None if limit is None else _give(found, asked, _headers_of(limit))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request that `find` has found nothing for."""
@@ -244,26 +288,37 @@ class ReadyAnswers:
         if asked is None:
             await self.app(scope, receive, send)
             return
-        flight = self._flights.get((asked.key, asked.variant))
-        if flight is None:
-            await self._lead(asked, scope, send)
+        if (asked.key, asked.variant) in self._flights:
+            await self._join(asked, scope, receive, send)
         else:
-            await self._join(flight, asked, scope, receive, send)
+            await self._lead(asked, scope, receive, send)
 
-    async def _lead(self, asked: _Asked, scope: Scope, send: Send) -> None:
-        flight = asyncio.ensure_future(self._fly(asked, scope))
-        self._flights[asked.key, asked.variant] = flight
+    async def _lead(
+        self,
+        asked: _Asked,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+        paid: RateLimit | None = None,
+    ) -> None:
+        flight = self._flights[asked.key, asked.variant] = _Flight()
+        flight.task = asyncio.ensure_future(self._fly(flight, asked, scope, paid))
+        who = object()
         # Whoever waits as well is answered even if this one leaves.
         try:
-            captured = await asyncio.shield(flight)
+            await flight.wait(who, receive)
         except asyncio.CancelledError:
-            if flight.cancelled():
+            if flight.task.cancelled():
                 raise
             # The server is shutting down, or has given a lost client up (shop.server).
             # What runs is finished and answered; a second cancellation ends the waiting.
-            captured = await asyncio.shield(flight)
+            await flight.wait(who, receive)
+        captured = flight.task.result()
         notes = scope.setdefault("shop", {})
         notes.update(captured.notes)
+        if not captured.status:
+            # It was not run: all have gone.
+            return
         found = _ready_answer(captured, asked)
         if found is None:
             await _send(send, captured.status, captured.headers, captured.body)
@@ -272,35 +327,48 @@ class ReadyAnswers:
         hit = _give(found, asked, tuple(pair for pair in captured.headers if pair[0] in _LIMITS))
         await _send(send, hit.status, [*hit.headers, *hit.limits], hit.body)
 
-    async def _join(
-        self,
-        flight: "asyncio.Task[_Captured]",
-        asked: _Asked,
-        scope: Scope,
-        receive: Receive,
-        send: Send,
-    ) -> None:
-        limits = _take(scope) if settings.RATE_LIMITS else ()
-        found = None
+    async def _join(self, asked: _Asked, scope: Scope, receive: Receive, send: Send) -> None:
+        limit = _take(scope)
         tags = kept().knowledge.tags
         known = tags.now
-        if limits is not None:
-            await asyncio.wait((flight,))
-            if not flight.cancelled() and flight.exception() is None:
-                found = _ready_answer(flight.result(), asked)
+        while limit is not None:
+            flight = self._flights.get((asked.key, asked.variant))
+            if flight is None:
+                await self._lead(asked, scope, receive, send, limit)
+                return
+            who = object()
+            try:
+                has_stayed = await flight.wait(who, receive)
+            except asyncio.CancelledError:
+                flight.leave(who)
+                raise
+            captured = flight.result()
+            found = None if captured is None else _ready_answer(captured, asked)
             # It may have been read before what this process knew, and has shown or
             # written, when this one came.
-            is_late = found is not None and found.since < known
-            if found is not None and is_late and not tags.unchanged(found.tags, found.since):
-                found = None
-        if found is None:
-            # A refusal is each one's own.
-            await self.app(scope, receive, send)
-            return
+            if found is not None and (
+                found.since >= known or tags.unchanged(found.tags, found.since)
+            ):
+                await self._share(found, asked, scope, send, limit)
+                return
+            if not has_stayed:
+                return
+            # A refusal is each one's own. But where who led had asked too often, or had
+            # left, or came too early, again one goes for all.
+            if found is None and (captured is None or captured.status not in (0, 429)):
+                break
+        if limit:
+            scope.setdefault("shop", {})["rate_limit"] = limit
+        # What was listened to has said that there is no body.
+        await self.app(scope, _no_body(receive), send)
+
+    async def _share(
+        self, found: Answer, asked: _Asked, scope: Scope, send: Send, limit: RateLimit
+    ) -> None:
         scope.setdefault("shop", {}).update(route=found.route, ready="joined")
         if found.count is not None:
             found.count(1)
-        hit = _give(found, asked, limits or ())
+        hit = _give(found, asked, _headers_of(limit))
         await _send(send, hit.status, [*hit.headers, *hit.limits], hit.body)
 
     def _read(self, scope: Scope) -> _Asked | None:
@@ -340,9 +408,17 @@ class ReadyAnswers:
             return None
         return _Asked((path, query), (_language(languages), scheme), _takes_gzip(encodings), match)
 
-    async def _fly(self, asked: _Asked, scope: Scope) -> _Captured:
+    async def _fly(
+        self, flight: _Flight, asked: _Asked, scope: Scope, paid: RateLimit | None
+    ) -> _Captured:
         """Send one request through the hop, for all who want its answer."""
         captured = _Captured(0, [], b"", {})
+        if paid:
+            captured.notes["rate_limit"] = paid
+
+        async def gone() -> Message:
+            await flight.left.wait()
+            return {"type": "http.disconnect"}
 
         async def send(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -351,7 +427,7 @@ class ReadyAnswers:
                 captured.body += message.get("body", b"")
 
         try:
-            await self.app({**scope, "shop": captured.notes}, _no_body(), send)
+            await self.app({**scope, "shop": captured.notes}, _no_body(gone), send)
         finally:
             del self._flights[asked.key, asked.variant]
         found: Answer | None = captured.notes.get("answer")
@@ -373,14 +449,14 @@ def _ready_answer(captured: _Captured, asked: _Asked) -> Answer | None:
     return found
 
 
-def _no_body() -> Receive:
-    """A request that is complete, of a client that stays."""
+def _no_body(then: Receive) -> Receive:
+    """A request that is complete; `then` tells what becomes of the client."""
     told = False
 
     async def receive() -> Message:
         nonlocal told
         if told:
-            await asyncio.Event().wait()
+            return await then()
         told = True
         return {"type": "http.request", "body": b"", "more_body": False}
 
@@ -446,17 +522,23 @@ async def _send(send: Send, status: int, headers: list[Header], body: bytes) -> 
         await send({"type": "http.response.body", "body": body})
 
 
-def _take(scope: Scope) -> tuple[Header, ...] | None:
-    """Count a request against its address; return its RateLimit headers, None if it is too many."""
+def _take(scope: Scope) -> RateLimit | None:
+    """Count a request against its address; return None if it is too many, () without limits."""
+    if not settings.RATE_LIMITS:
+        return ()
     client = scope.get("client")
     rate, burst = settings.RATE_LIMIT_ANONYMOUS
     key = address_key(client[0] if client else "")
     allowed, left = buckets.take(key, rate=rate, burst=burst, now=time.monotonic())
-    if not allowed:
-        return None
+    return (rate, burst, left) if allowed else None
+
+
+def _headers_of(limit: RateLimit) -> tuple[Header, ...]:
+    if not limit:
+        return ()
     return tuple(
         (name.lower().encode(), value.encode())
-        for name, value in rate_limit_headers(rate, burst, left).items()
+        for name, value in rate_limit_headers(*limit).items()
     )
 
 

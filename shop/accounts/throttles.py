@@ -89,8 +89,13 @@ class CallerThrottle(BaseThrottle):
         if not settings.RATE_LIMITS:
             return True
         user = request.user
+        scope: Any = getattr(request._request, "scope", {})
         if user is not None and user.is_authenticated:
             key, (rate, burst) = f"user:{user.pk}", settings.RATE_LIMIT_USER
+        elif paid := scope.get("shop", {}).get("rate_limit"):
+            # Who waited for another's answer in vain (shop.ready) has been counted.
+            request._request.rate_limit = paid  # type: ignore[attr-defined]
+            return True
         else:
             key = address_key(str(request.META.get("REMOTE_ADDR", "")))
             rate, burst = settings.RATE_LIMIT_ANONYMOUS

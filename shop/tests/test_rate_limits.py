@@ -1,8 +1,10 @@
 """Token buckets and their headers."""
 
 import pytest
+from rest_framework.request import Request
+from rest_framework.test import APIRequestFactory
 
-from shop.accounts.throttles import Buckets
+from shop.accounts.throttles import Buckets, CallerThrottle, address_key, buckets
 
 
 def test_a_bucket_lets_a_burst_through_and_then_its_rate():
@@ -91,3 +93,12 @@ def test_a_request_takes_one_token_whatever_comes_of_it(client_of, settings):
     assert client.get("/api/v2/orders")["RateLimit"].startswith('"default";r=4;')
     assert client.get("/api/v2/products")["RateLimit"].startswith('"default";r=3;')
     assert client.get("/api/v1/products")["RateLimit"].startswith('"default";r=2;')
+
+
+def test_who_has_been_counted_already_is_not_counted_again(settings):
+    settings.RATE_LIMITS = True
+    request = Request(APIRequestFactory().get("/", REMOTE_ADDR="192.0.2.77"))
+    request._request.scope = {"shop": {"rate_limit": (5, 10, 3)}}
+    assert CallerThrottle().allow_request(request, None)
+    assert request._request.rate_limit == (5, 10, 3)
+    assert address_key("192.0.2.77") not in buckets._buckets

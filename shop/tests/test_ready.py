@@ -4,7 +4,9 @@ import asyncio
 import gzip
 
 import pytest
+from django.test import Client
 
+from products.filters import _read
 from shop import ready
 from shop.accounts.throttles import buckets
 from shop.cache import Knowledge
@@ -294,6 +296,88 @@ def test_a_refusal_is_each_ones_own(layer, hop):
     got = asyncio.run(together(layer, hop, 5))
     assert [each.status for each in got] == [404] * 5
     assert hop.calls == 5
+
+
+@pytest.mark.parametrize("case", ["refused", "too early"])
+def test_who_waited_in_vain_waits_again_for_one_of_them(layer, hop, answers, case):
+    async def test():
+        hop.gate = asyncio.Event()
+        if case == "refused":
+            hop.status = 429
+        hop.since = answers.knowledge.tags.now
+        first = asyncio.create_task(ask(layer, request()))
+        await asyncio.sleep(0.01)
+        answers.knowledge.tags.changed([1])
+        others = [asyncio.create_task(ask(layer, request())) for _ in range(20)]
+        await asyncio.sleep(0.01)
+        hop.gate.set()
+        await first
+        hop.status, hop.since = 200, None
+        return await asyncio.gather(*others)
+
+    assert {each.status for each in asyncio.run(test())} == {200}
+    assert hop.calls == 2
+
+
+def test_who_waited_in_vain_is_counted_once(layer, hop, settings):
+    settings.RATE_LIMITS = True
+    settings.RATE_LIMIT_ANONYMOUS = (0.001, 3)
+    buckets.clear()
+    hop.status = 404
+    scopes = [request() for _ in range(3)]
+
+    async def test():
+        hop.gate = asyncio.Event()
+        tasks = [asyncio.create_task(ask(layer, scope)) for scope in scopes]
+        await asyncio.sleep(0.01)
+        hop.gate.set()
+        await asyncio.gather(*tasks)
+
+    asyncio.run(test())
+    paid = [scope["shop"].get("rate_limit") for scope in scopes]
+    assert [limit and round(limit[2]) for limit in paid] == [None, 2, 1]
+
+
+def test_what_nobody_waits_for_any_more_need_not_be_run(layer, hop, monkeypatch):
+    monkeypatch.setattr(ready, "_LISTEN_AFTER", 0)
+    told = []
+
+    async def test():
+        async def app(scope, receive, send):
+            while (message := await receive())["type"] != "http.disconnect":
+                assert not message["body"]
+            told.append(len(told))
+
+        layer.app = app
+        leaving = [asyncio.Event() for _ in range(3)]
+
+        def client(gone):
+            async def receive():
+                await gone.wait()
+                return {"type": "http.disconnect"}
+
+            return layer(request(), receive, Got().send)
+
+        tasks = [asyncio.create_task(client(gone)) for gone in leaving]
+        for gone in leaving:
+            await asyncio.sleep(0.01)
+            assert not told
+            gone.set()
+        await asyncio.wait_for(asyncio.gather(*tasks), 5)
+
+    asyncio.run(test())
+    assert len(told) == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_long_queries_are_not_remembered():
+    ready.canonical.cache_clear()
+    _read.cache_clear()
+    for number in range(3):
+        response = Client().get(f"/api/v2/products?category={'%20' * 1000}&page={number + 1}")
+        assert response.status_code in (200, 404)
+    assert not ready.canonical.cache_info().currsize
+    assert not _read.cache_info().currsize
 
 
 def test_an_answer_that_breaks_off_breaks_nobody_elses(layer, hop):

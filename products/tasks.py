@@ -47,4 +47,8 @@ def tidy_search() -> str:
     """Bring the search's vocabulary, its index and the past searches in order."""
     behind = vocabulary.index_again()
     words = vocabulary.tidy()
-    return f"{words}; {behind} products indexed; {past_searches.prune()} past searches removed"
+    past = past_searches.prune()
+    # What was found by what has been put in order is kept, and none of it is a change of
+    # the catalogue.
+    freshness.tell_all()
+    return f"{words}; {behind} products indexed; {past} past searches removed"

@@ -24,7 +24,9 @@ from products.models import (
     ProductSeo,
     Reason,
 )
+from products.search_models import ProductSearch
 from products.stock import adjust
+from products.tasks import tidy_search
 from shop.ready import kept
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -221,6 +223,14 @@ def test_a_stock_change_leaves_alone_what_does_not_show_it(product, ask, make_pr
     assert f"/api/v2/products/{other.pk}" in kept_paths
     assert f"/api/v2/products/{product.pk}" not in kept_paths
     assert len(kept().store) == 4
+
+
+def test_what_a_search_lacked_is_found_when_its_index_is_in_order(product, ask):
+    """As a version of the code wrote it that knew of no names run together."""
+    ProductSearch.objects.update(text="")
+    assert ask("products/search?q=노트북")["total"] == 0
+    tidy_search()
+    assert ask("products/search?q=노트북")["total"] == 1
 
 
 def test_in_a_transaction_nothing_kept_is_shown_and_nothing_is_kept(product, ask):

@@ -7,7 +7,7 @@ query some thousand are looked through, which in memory takes a tenth of the tim
 
 import time
 from collections.abc import Collection, Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from django.db import connection
@@ -24,9 +24,11 @@ WALKED = 1000
 TAGS: tuple[Tag, ...] = ("members", "name", "category", "tree", "sold", "price")
 # Bytes that are kept of best sellers: some ten thousand.
 _KEPT = 8 * 1024 * 1024
-# Seconds that the size of a catalogue serves for estimates; catalogues that are known.
+# Seconds that the size of a catalogue serves for estimates.
 _SIZE_AGE = 60.0
-_SHELVES = 1000
+# Bytes of shelves that are known; and of one's parameter, in its key and its SQL.
+_SHELVES = 4 * 1024 * 1024
+_PARAMETER = 50
 
 _COLUMNS = ("pk", "sold_quantity", "price", "category_id", "name")
 _SHOWN = ", ".join(f"p.{column}" for column in _COLUMNS)
@@ -85,35 +87,35 @@ class Shelf:
     params: tuple[Any, ...]
     key: Hashable
     tags: Collection[Tag]
+    # When it was last counted, and how many there were.
+    counted: list[tuple[float, int]] = field(default_factory=list, compare=False)
 
     @classmethod
     def of(cls, rows: Rows, key: Hashable = None, tags: Collection[Tag] = ()) -> "Shelf":
         """Compile `rows`, once for each key."""
-        known = _shelves.get(key)
+        known = None if key is None else _shelves.get(key)
         if known is None:
             sql, params = rows().order_by().values_list(*_COLUMNS).query.sql_with_params()
             known = cls(rows, sql, params, key, {*tags, *TAGS})
             if key is not None:
-                if len(_shelves) >= _SHELVES:
-                    _shelves.clear()
-                _shelves[key] = known
+                since = feed.knowledge.tags.now
+                _shelves.put(key, known, tags=(), since=since, size=known.size)
         return known
+
+    @property
+    def size(self) -> int:
+        """Bytes of memory, about: a category may have thousands below it, and each is named."""
+        return 2 * len(self.sql) + _PARAMETER * len(self.params)
 
     def count(self) -> int:
         """Return how many products there are, or were a minute ago: for estimates."""
-        known = _sizes.get(self.key)
         now = time.monotonic()
-        if known is None or now - known[0] > _SIZE_AGE:
-            known = now, self.rows().order_by().count()
-            if self.key is not None:
-                if len(_sizes) >= _SHELVES:
-                    _sizes.clear()
-                _sizes[self.key] = known
-        return known[1]
+        if not self.counted or now - self.counted[0][0] > _SIZE_AGE:
+            self.counted[:] = [(now, self.rows().order_by().count())]
+        return self.counted[0][1]
 
 
-_shelves: dict[Hashable, Shelf] = {}
-_sizes: dict[Hashable, tuple[float, int]] = {}
+_shelves: Store[Hashable, Shelf] = Store(feed.knowledge.tags, _SHELVES)
 _kept: Store[Hashable, Best] = Store(feed.knowledge.tags, _KEPT)
 
 
@@ -125,7 +127,7 @@ def best_sellers(shelf: Shelf) -> Best:
     best = _kept.get(shelf.key)
     if best is None:
         best = _read_best(shelf)
-        _kept.put(shelf.key, best, tags=shelf.tags, since=since, size=best.size)
+        _kept.put(shelf.key, best, tags=shelf.tags, since=since, size=best.size + shelf.size)
     return best
 
 

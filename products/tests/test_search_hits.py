@@ -1,5 +1,6 @@
 """Hits are the same whether the database looks for them or the process."""
 
+import tracemalloc
 from decimal import Decimal
 
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 from products import hangul, search_hits
 from products.actions import retire_product
 from products.freshness import feed
+from products.listing import Filter
 from products.models import Category, Product, Reason
 from products.patterns import glob, matcher
 from products.search import _categories, _with_categories
@@ -124,3 +126,18 @@ def test_what_a_transaction_sees_is_not_kept(goods):
         assert row[2] == to_minor(Decimal(7))
         transaction.set_rollback(True)
     assert best_sellers(ALL).rows == kept.rows
+
+
+@pytest.mark.django_db(transaction=True)
+def test_shelves_have_a_bound_however_many_categories_lie_in_each():
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        for low in range(600):
+            branch = tuple(range(10**6 + low, 10**6 + low + 1000))
+            chosen = Filter("electronics", branch, Decimal(low), None, None)
+            best_sellers(Shelf.of(chosen, key=chosen))
+        taken = tracemalloc.get_traced_memory()[0] - before
+    finally:
+        tracemalloc.stop()
+    assert taken < search_hits._SHELVES + search_hits._KEPT

@@ -87,9 +87,13 @@ class _Item(Generic[V]):
 class Store(Generic[K, V]):
     """Values by key, within a number of bytes; what is not asked for again goes first."""
 
-    def __init__(self, tags: Tags, most: int) -> None:
-        """Keep at most `most` bytes, as `put` is told of them; 0 keeps nothing."""
+    def __init__(self, tags: Tags, most: int, *, share: int = 8) -> None:
+        """Keep at most `most` bytes, as `put` is told of them; 0 keeps nothing.
+
+        One value may have a `share`-th of them.
+        """
         self.most = most
+        self._largest = most // share
         self.size = 0
         self.evicted = 0
         self._tags = tags
@@ -114,7 +118,7 @@ class Store(Generic[K, V]):
         Returns whether it is kept: not if one of its tags has changed, or it is too big.
         """
         size += _ENTRY + _TAG * len(tags)
-        if size > self.most // 8:
+        if size > self._largest:
             return False
         with self._tags.lock:
             if not self._tags.unchanged(tags, since):

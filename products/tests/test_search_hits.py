@@ -118,6 +118,15 @@ def test_kept_best_sellers_go_with_what_changes_them(goods, change):
 
 
 @pytest.mark.django_db(transaction=True)
+def test_best_sellers_with_long_names_are_kept_too():
+    name = "겨울 방한 기모 오버핏 후드 집업 점퍼 남녀공용 빅사이즈 단체 주문 " * 2
+    Product.objects.bulk_create(
+        Product(name=f"{name}{n}", brand="가나다라마", price=1) for n in range(search_hits.WALKED)
+    )
+    assert best_sellers(ALL) is best_sellers(ALL)
+
+
+@pytest.mark.django_db(transaction=True)
 def test_what_a_transaction_sees_is_not_kept(goods):
     kept = best_sellers(ALL)
     with transaction.atomic():

@@ -184,9 +184,16 @@ def _texts() -> Iterator[str]:
 
 
 def index_again() -> int:
-    """Index the products that code of an earlier version has written since; return how many."""
-    behind = Product.objects.exclude(search__text__glob="*\n|*").order_by("pk")
-    pks = list(behind.values_list("pk", flat=True))
+    """Index the products that code of an earlier version has written since; return how many.
+
+    Also the categories; their words `tidy` adds.
+    """
+    categories = list(Category.objects.filter(search_text__regex=hangul.UNFOLDED))
+    for category in categories:
+        category.set_search_text()
+    Category.objects.bulk_update(categories, ["search_text"], batch_size=_BATCH // 10)
+    whole = Q(search__text__glob="*\n|*") & ~Q(search__text__regex=hangul.UNFOLDED)
+    pks = list(Product.objects.exclude(whole).order_by("pk").values_list("pk", flat=True))
     for start in range(0, len(pks), _BATCH):
         ProductSearch.objects.index(pks[start : start + _BATCH])
     return len(pks)

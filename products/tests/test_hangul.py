@@ -48,6 +48,10 @@ def test_what_is_typed_on_the_way_to_a_syllable_begins_it():
         ("100% 면_티", "100 면 티"),
         ("ㄴㅌㅂ", "ㄴㅌㅂ"),
         ("!?", ""),
+        ("L'Oréal Crème Brûlée Ø Œuvre", "l oreal creme brulee o oeuvre"),
+        (unicodedata.normalize("NFD", "Nescafé"), "nescafe"),
+        ("우유 500㎖ 2㎏ 30㎝", "우유 500ml 2kg 30cm"),
+        ("마크Ⅱ ①호 10m²", "마크ii 1호 10m2"),
     ],
 )
 def test_fold(text, folded):

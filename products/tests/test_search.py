@@ -74,6 +74,26 @@ def test_short_words_are_not_sought_across_spaces(names, make_product):
 
 
 @pytest.mark.parametrize("typed", ["노트북 의자", "ㅌㅂㄴ", "xyz", "!!", "놋"])
+    assert names("82") == []
+    assert names("28256") == []
+    assert names("ㅁㅅㅈ") == []
+
+
+@pytest.mark.parametrize(
+    ("name", "typed"),
+    [
+        ("Nescafé Gold", "nescafe gold"),
+        ("Nescafe Gold", "nescafé gold"),
+        ("L'Oréal Paris", "loreal paris"),
+        ("클렌징워터 500㎖", "클렌징워터 500ml"),
+        ("클렌징워터 500ml", "500㎖"),
+    ],
+)
+def test_accents_and_signs_for_units_do_not_matter(names, make_product, name, typed):
+    make_product(name)
+    # So no typing error is sought.
+    make_product("의자", brand="Nescafe loreal")
+    assert names(typed) == [name]
 def test_what_does_not(find, make_product, typed):
     make_product("노트북")
     make_product("의자")
@@ -304,6 +324,18 @@ class TestKeptCurrent:
     def test_category_names(self):
         category = Category.objects.create(key="k", slug="k", name_en="Chairs")
         category.name_ko = "의자"
+    def test_what_code_of_before_wrote_with_accents_is_indexed_again(self, make_product):
+        make_product("Café")
+        Category.objects.create(key="d", slug="d", name_en="Décor", name_ko="장식")
+        Category.objects.update(search_text=" décor\n ㅈㅏㅇㅅㅣㄱ\n")
+        ProductSearch.objects.update(
+            text=" café\n \n \n|café\n\n", head="café", initials=" café\n \n|café\n"
+        )
+        assert vocabulary.index_again() == 1
+        assert ProductSearch.objects.get().head == "cafe"
+        assert Category.objects.get().search_text.startswith(" decor\n")
+        assert vocabulary.index_again() == 0
+
         category.save(update_fields=["name_ko"])
         category.refresh_from_db()
         assert category.search_text == " chairs\n ㅇㅢㅈㅏ\n".replace("ㅢ", "ㅡㅣ")

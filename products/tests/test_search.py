@@ -60,6 +60,8 @@ def test_what_finds_it(names, make_product, typed):
         ("압축 파우치 2세대", "ㅍㅇㅊ 2ㅅㄷ"),
         ("갤럭시 북", "삼성 갤럭시북"),
         ("갤럭시 북", "삼성갤럭시"),
+        ("압축 비닐 파우치", "ㅂㄴㅍㅇ"),
+        ("부츠 393920-01", "39392001"),
     ],
 )
 def test_spaces_do_not_matter(names, make_product, name, typed):

@@ -110,6 +110,9 @@ def initials(text: str) -> str:
     return fold(text).translate(_FIRST_LETTER)
 
 
+# The letters of both keyboards.
+LATIN, KOREAN = "abcdefghijklmnopqrstuvwxyz", "".join(dict.fromkeys(_KEYS.values()))
+
 # Keys of a word that can be told from another in spite of a slip.
 WORD_KEYS = range(3, 73)
 _WORD_LETTERS = 24

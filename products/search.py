@@ -18,7 +18,7 @@ estimate. `docs/search.md` has the whole of it.
 """
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from functools import lru_cache
@@ -175,24 +175,41 @@ def _find(text: str, shelf: Shelf) -> _Found | None:
     first = found = _look(query, shelf)
     if not found.total and (other := hangul.other_layout(text)):
         found = _look(Query.read(other), shelf)
-    if not found.total and (mended := _mend(hangul.fold(text), query)):
+    if not found.total:
+        known = vocabulary.known(hangul.fold(text).split())
+        mended = _mend(text, query, known)
         found = _look(mended, shelf)
+        if not found.total and (halved := _halve(text, mended, known)):
+            found = _look(halved, shelf)
         if not found.total and len(mended.words) >= _MANY_WORDS:
             found = _look(replace(mended, all_but_one=True), shelf)
     return found if found.total else first
 
 
-def _mend(folded: str, query: Query) -> Query | None:
+def _halve(text: str, query: Query, known: Collection[str]) -> Query | None:
+    """Return the query with one syllable enough of each unknown word of two.
+
+    A wrong syllable leaves no more of such a word. None where there is no
+    such word, or no other that must be there as a whole.
+    """
+    words = [
+        read if word in known else replace(read, shapes=vocabulary.halves(word))
+        for word, read in zip(hangul.fold(text).split(), query.words, strict=True)
+    ]
+    halved = sum(bool(word.shapes) for word in words)
+    return replace(query, words=tuple(words)) if 0 < halved < len(words) else None
+
+
+def _mend(text: str, query: Query, known: Collection[str]) -> Query:
     """Return the query with what its words may have been meant to be."""
-    words = folded.split()
-    known = vocabulary.known(words)
-    # Where all are known, any may be the wrong one.
-    strange = {word for word in words if word not in known} or set(words)
+    words, typed = hangul.fold(text).split(), hangul.as_typed(text)
+    # Where all are known, any may be the wrong one. The vocabulary has no figures.
+    strange = {word for word in words if word.isalpha() and word not in known} or set(words)
     mended = []
     for index, (word, read) in enumerate(zip(words, query.words, strict=True)):
         ways: dict[tuple[str, ...], None] = dict.fromkeys(read.ways)
-        if word in strange and index < _MENDED:
-            if (other := hangul.other_layout(word)) and " " not in other:
+        if (word in strange or not word.isalpha()) and index < _MENDED:
+            if (other := hangul.other_layout(typed[index])) and " " not in other:
                 ways[(other,)] = None
             unfinished = index == len(words) - 1
             near = vocabulary.corrections(word, unfinished=unfinished)

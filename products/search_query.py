@@ -176,11 +176,13 @@ def _begins(keys: str) -> Fits:
 class Word:
     """A word of a query: the ways to read it, each as keys that must all be there.
 
-    `categories` are keys of those that it may mean.
+    `categories` are keys of those that it may mean; `shapes` are patterns that its
+    texts may also have.
     """
 
     ways: tuple[tuple[str, ...], ...]
     categories: tuple[int, ...] = ()
+    shapes: tuple[str, ...] = ()
 
     @property
     def keys(self) -> str:
@@ -189,7 +191,8 @@ class Word:
 
     def inside(self) -> Condition:
         """It stands anywhere in the texts."""
-        return AnyOf(tuple(AllOf(tuple(_has(keys) for keys in way)) for way in self.ways))
+        ways = tuple(AllOf(tuple(_has(keys) for keys in way)) for way in self.ways)
+        return AnyOf((*ways, *(Fits("text", shape) for shape in self.shapes)))
 
     def beginning(self) -> Condition:
         """A word of the texts begins with it."""

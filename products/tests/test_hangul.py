@@ -58,6 +58,12 @@ def test_fold(text, folded):
     assert hangul.fold(text) == folded
 
 
+def test_words_as_typed_have_their_capitals():
+    assert hangul.as_typed(" dhEnrl-200g ") == ["dhEnrl", "200g"]
+    # One for each folded word, where folding ends a word too.
+    assert hangul.as_typed("ΐX Yz") == hangul.fold("ΐX Yz").split()
+
+
 def test_initials():
     assert hangul.initials("삼성 노트북 LG") == "ㅅㅅ ㄴㅌㅂ lg"
     assert hangul.is_initials("ㄴㅌㅂ")

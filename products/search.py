@@ -58,6 +58,8 @@ _WORDS, _PAST, _CATEGORIES = 4, 2, 3
 _NAMED, _MEANT = 50, 4
 # Keys from which a word may mean a category; words in which errors are sought.
 _IN_CATEGORIES, _MENDED = 4, 6
+# Latin letters of a word that may have been written as two.
+_SPACED = 4
 # From so many words on, one that nothing has is passed over.
 _MANY_WORDS = 3
 # All that is on sale.
@@ -192,12 +194,12 @@ def _halve(text: str, query: Query, known: Collection[str]) -> Query | None:
     A wrong syllable leaves no more of such a word. None where there is no
     such word, or no other that must be there as a whole.
     """
-    words = [
-        read if word in known else replace(read, shapes=vocabulary.halves(word))
-        for word, read in zip(hangul.fold(text).split(), query.words, strict=True)
-    ]
-    halved = sum(bool(word.shapes) for word in words)
-    return replace(query, words=tuple(words)) if 0 < halved < len(words) else None
+    typed = hangul.fold(text).split()
+    halves = [() if word in known else vocabulary.halves(word) for word in typed]
+    if not any(halves) or all(halves):
+        return None
+    words = zip(query.words, halves, strict=True)
+    return replace(query, words=tuple(replace(w, shapes=h or w.shapes) for w, h in words))
 
 
 def _mend(text: str, query: Query, known: Collection[str]) -> Query:
@@ -216,7 +218,9 @@ def _mend(text: str, query: Query, known: Collection[str]) -> Query:
             ways.update(dict.fromkeys((keys,) for keys in near))
             if not near:
                 ways.update(dict.fromkeys(vocabulary.parts(word)))
-        mended.append(Word(tuple(ways)))
+        # Wi-Fi, Men's: too short to be sought across spaces but where nothing else is found.
+        is_name = len(word) == _SPACED and word.isascii() and word.isalpha()
+        mended.append(Word(tuple(ways), shapes=(f"*{word}*",) if is_name else ()))
     return Query(tuple(mended))
 
 

@@ -106,6 +106,14 @@ def test_of_two_syllables_one_may_be_wrong_beside_other_words(names, make_produc
     assert names("드레스 먼소") == []
 
 
+def test_four_letters_may_be_two_words(names, make_product):
+    make_product("Netgear Wi-Fi Extender")
+    make_product("Sirwif Chair")
+    assert names("wifi netgear") == ["Netgear Wi-Fi Extender"]
+    assert names("wifi") == ["Netgear Wi-Fi Extender"]
+    assert names("fie") == []
+
+
 def test_beside_figures_a_known_word_may_be_the_wrong_one(names, make_product):
     make_product("사무용 제본 링 30g")
     make_product("사용 설명서")

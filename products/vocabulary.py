@@ -58,7 +58,7 @@ def corrections(word: str, *, unfinished: bool = False) -> list[str]:
 
     Words of the catalogue; where there is none and the word is `unfinished`,
     beginnings of them. None for a word that is too short, or no word of letters.
-    One to six queries.
+    One to five queries.
     """
     keys = hangul.decompose(word)
     if len(keys) not in hangul.WORD_KEYS or not word.isalpha():

@@ -44,6 +44,20 @@ for _code in range(_FIRST, _LAST + 1):
 # Full-width forms of ASCII. NFKC would do, but it also turns the letters that
 # people type one by one into others, which belong inside syllables only.
 _WIDTH = {0xFF01 + n: 0x21 + n for n in range(94)} | {0x3000: 0x20}
+# Signs for several letters (㎖, Ⅱ, ①), of which NFKC is right; Latin letters without
+# their marks (é, ø): few keyboards have them.
+_PLAIN: dict[int, int | str] = {**_WIDTH}
+for _code in (*range(0x2070, 0x208A), *range(0x2150, 0x2180), *range(0x2460, 0x2474),
+              *range(0x3380, 0x33E0), 0xB2, 0xB3, 0xB9, 0xBC, 0xBD, 0xBE):  # fmt: skip
+    _PLAIN[_code] = unicodedata.normalize("NFKC", chr(_code))
+for _code in (*range(0xC0, 0x250), *range(0x1E00, 0x1F00)):
+    _base = unicodedata.normalize("NFD", chr(_code))[0]
+    if _base.isascii():
+        _PLAIN[_code] = _base
+_PLAIN |= {ord(letter): plain for letter, plain in zip("ØøŁłĐđ", "OoLlDd", strict=True)}
+_PLAIN |= {ord("Æ"): "AE", ord("æ"): "ae", ord("Œ"): "OE", ord("œ"): "oe"}
+# What of these stands in an index that an older version of the code has written (folded).
+UNFOLDED = "[" + "".join(chr(code) for code in _PLAIN if code not in _WIDTH) + "]"
 _NOT_WORD = re.compile(r"[\W_]+")
 _CONSONANTS = frozenset(_INITIALS)
 _NOT_INITIALS = frozenset(_VOWELS)
@@ -66,12 +80,23 @@ _KEY_OF_LETTER = {ord(letter): key.lower() for key, letter in _KEYS.items()}
 # The words of a catalogue come again and again in suggestions.
 @lru_cache(maxsize=8_000)
 def fold(text: str) -> str:
-    """Return `text` without what does not matter: case, width, punctuation, spaces.
+    """Return `text` without what does not matter: case, width, accents, punctuation, spaces.
 
     Words are parted by one space; NFC, so that a syllable is one character.
     """
-    text = unicodedata.normalize("NFC", text).translate(_WIDTH).casefold()
+    text = unicodedata.normalize("NFC", text).translate(_PLAIN).casefold()
     return _NOT_WORD.sub(" ", text).strip()
+
+
+def as_typed(text: str) -> list[str]:
+    """Return the words of `text`, each as its keys were struck: with its capitals.
+
+    One for each word of the folded text.
+    """
+    typed = unicodedata.normalize("NFC", text).translate(_PLAIN)
+    words, folded = _NOT_WORD.sub(" ", typed).split(), fold(text).split()
+    # Some letters are several, folded, and end a word.
+    return words if len(words) == len(folded) else folded
 
 
 @lru_cache(maxsize=8_000)
@@ -84,6 +109,9 @@ def initials(text: str) -> str:
     """Return folded text with every syllable as its first consonant: 노트북 is ㄴㅌㅂ."""
     return fold(text).translate(_FIRST_LETTER)
 
+
+# The letters of both keyboards.
+LATIN, KOREAN = "abcdefghijklmnopqrstuvwxyz", "".join(dict.fromkeys(_KEYS.values()))
 
 # Keys of a word that can be told from another in spite of a slip.
 WORD_KEYS = range(3, 73)

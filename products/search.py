@@ -18,7 +18,7 @@ estimate. `docs/search.md` has the whole of it.
 """
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from functools import lru_cache
@@ -58,6 +58,8 @@ _WORDS, _PAST, _CATEGORIES = 4, 2, 3
 _NAMED, _MEANT = 50, 4
 # Keys from which a word may mean a category; words in which errors are sought.
 _IN_CATEGORIES, _MENDED = 4, 6
+# Latin letters of a word that may have been written as two.
+_SPACED = 4
 # From so many words on, one that nothing has is passed over.
 _MANY_WORDS = 3
 # All that is on sale.
@@ -175,31 +177,50 @@ def _find(text: str, shelf: Shelf) -> _Found | None:
     first = found = _look(query, shelf)
     if not found.total and (other := hangul.other_layout(text)):
         found = _look(Query.read(other), shelf)
-    if not found.total and (mended := _mend(hangul.fold(text), query)):
+    if not found.total:
+        known = vocabulary.known(hangul.fold(text).split())
+        mended = _mend(text, query, known)
         found = _look(mended, shelf)
+        if not found.total and (halved := _halve(text, mended, known)):
+            found = _look(halved, shelf)
         if not found.total and len(mended.words) >= _MANY_WORDS:
             found = _look(replace(mended, all_but_one=True), shelf)
     return found if found.total else first
 
 
-def _mend(folded: str, query: Query) -> Query | None:
+def _halve(text: str, query: Query, known: Collection[str]) -> Query | None:
+    """Return the query with one syllable enough of each unknown word of two.
+
+    A wrong syllable leaves no more of such a word. None where there is no
+    such word, or no other that must be there as a whole.
+    """
+    typed = hangul.fold(text).split()
+    halves = [() if word in known else vocabulary.halves(word) for word in typed]
+    if not any(halves) or all(halves):
+        return None
+    words = zip(query.words, halves, strict=True)
+    return replace(query, words=tuple(replace(w, shapes=h or w.shapes) for w, h in words))
+
+
+def _mend(text: str, query: Query, known: Collection[str]) -> Query:
     """Return the query with what its words may have been meant to be."""
-    words = folded.split()
-    known = vocabulary.known(words)
-    # Where all are known, any may be the wrong one.
-    strange = {word for word in words if word not in known} or set(words)
+    words, typed = hangul.fold(text).split(), hangul.as_typed(text)
+    # Where all are known, any may be the wrong one. The vocabulary has no figures.
+    strange = {word for word in words if word.isalpha() and word not in known} or set(words)
     mended = []
     for index, (word, read) in enumerate(zip(words, query.words, strict=True)):
         ways: dict[tuple[str, ...], None] = dict.fromkeys(read.ways)
-        if word in strange and index < _MENDED:
-            if (other := hangul.other_layout(word)) and " " not in other:
+        if (word in strange or not word.isalpha()) and index < _MENDED:
+            if (other := hangul.other_layout(typed[index])) and " " not in other:
                 ways[(other,)] = None
             unfinished = index == len(words) - 1
             near = vocabulary.corrections(word, unfinished=unfinished)
             ways.update(dict.fromkeys((keys,) for keys in near))
             if not near:
                 ways.update(dict.fromkeys(vocabulary.parts(word)))
-        mended.append(Word(tuple(ways)))
+        # Wi-Fi, Men's: too short to be sought across spaces but where nothing else is found.
+        is_name = len(word) == _SPACED and word.isascii() and word.isalpha()
+        mended.append(Word(tuple(ways), shapes=(f"*{word}*",) if is_name else ()))
     return Query(tuple(mended))
 
 

@@ -17,9 +17,9 @@ from products import hangul
 from products.patterns import glob, matcher, trigrams
 from products.search_models import HEAD, squeezed
 
-# Keys from which a word is also looked for across the spaces of a name (m65 in
-# M-65 from fewer).
-_ACROSS, _ACROSS_MODEL = 5, 3
+# Keys from which a word is also looked for across the spaces of a name: letters, first
+# consonants, what has figures in it (m65 in M-65), figures alone.
+_ACROSS, _ACROSS_INITIALS, _ACROSS_MODEL, _ACROSS_NUMBER = 5, 4, 3, 6
 # Ways to read a query whose words have several.
 _PHRASES = 8
 
@@ -155,8 +155,12 @@ def _any(tests: list[Test], texts: Texts) -> bool:
 
 def _has(keys: str) -> Fits:
     """A word has these keys in it."""
-    column = "initials" if hangul.is_initials(keys) else "text"
-    if len(keys) >= (_ACROSS if keys.isalpha() else _ACROSS_MODEL) and not keys.isdigit():
+    column, least = "text", _ACROSS if keys.isalpha() else _ACROSS_MODEL
+    if hangul.is_initials(keys):
+        column, least = "initials", min(least, _ACROSS_INITIALS)
+    elif keys.isdigit():
+        least = _ACROSS_NUMBER
+    if len(keys) >= least:
         return Fits(column, f"*{keys}*")
     # Before the bar: across spaces a short word would be found everywhere, and
     # behind it stand the keys of categories.
@@ -172,11 +176,13 @@ def _begins(keys: str) -> Fits:
 class Word:
     """A word of a query: the ways to read it, each as keys that must all be there.
 
-    `categories` are keys of those that it may mean.
+    `categories` are keys of those that it may mean; `shapes` are patterns that its
+    texts may also have.
     """
 
     ways: tuple[tuple[str, ...], ...]
     categories: tuple[int, ...] = ()
+    shapes: tuple[str, ...] = ()
 
     @property
     def keys(self) -> str:
@@ -185,7 +191,8 @@ class Word:
 
     def inside(self) -> Condition:
         """It stands anywhere in the texts."""
-        return AnyOf(tuple(AllOf(tuple(_has(keys) for keys in way)) for way in self.ways))
+        ways = tuple(AllOf(tuple(_has(keys) for keys in way)) for way in self.ways)
+        return AnyOf((*ways, *(Fits("text", shape) for shape in self.shapes)))
 
     def beginning(self) -> Condition:
         """A word of the texts begins with it."""

@@ -2,7 +2,8 @@
 
 One error is a letter too many, one missing, another in its place, or two that
 have changed places. In Hangul that is a key (ㄴㅗㅌㅡㅂㅗㄱ), and in words of
-three syllables and more also a whole syllable (노투북).
+three syllables and more also a whole syllable (노투북), also one that is missing and
+leaves two (노북), or two that changed places (크림, 림크).
 
 One error leaves either the first or the last part of a word as it is. So its
 neighbours are found by two short ranges of the vocabulary, read forwards and
@@ -21,8 +22,9 @@ from products import hangul, patterns
 from products.models import Category, Product
 from products.search_models import ProductSearch, SearchWord
 
-# Keys that a word has at least for an error in it to be looked for: what is one
-# error away from a shorter one is half the dictionary.
+# Keys that a word has at least for any error in it to be looked for: what is one
+# error away from a shorter one is half the dictionary. Of one key less, what is
+# missing or changed places.
 LEAST_KEYS = 4
 _LEAST_SYLLABLES = 3
 # The most keys of one syllable: ㄲㅜㅓㄹㅂ.
@@ -56,11 +58,13 @@ def corrections(word: str, *, unfinished: bool = False) -> list[str]:
 
     Words of the catalogue; where there is none and the word is `unfinished`,
     beginnings of them. None for a word that is too short, or no word of letters.
-    Two queries, or three.
+    One to five queries.
     """
     keys = hangul.decompose(word)
-    if len(keys) < LEAST_KEYS or len(keys) not in hangul.WORD_KEYS or not word.isalpha():
+    if len(keys) not in hangul.WORD_KEYS or not word.isalpha():
         return []
+    if len(keys) < LEAST_KEYS:
+        return _likeliest(keys, _known_keys(_slips(keys)))
     found = _likeliest(keys, (near for near, _word in _neighbours(word, keys)))
     if found or not unfinished:
         return found
@@ -86,8 +90,43 @@ def _likeliest(keys: str, near: Iterable[str]) -> list[str]:
     )[:MOST]
 
 
+def _slips(keys: str) -> set[str]:
+    """Return what a key more makes of some keys, and two that change places."""
+    letters = hangul.LATIN if keys[0] in hangul.LATIN else hangul.KOREAN
+    places = range(len(keys) + 1)
+    swapped = {keys[:n] + keys[n + 1] + keys[n] + keys[n + 2 :] for n in range(len(keys) - 1)}
+    return swapped | {keys[:n] + letter + keys[n:] for n in places for letter in letters}
+
+
+def _known_keys(asked: Iterable[str]) -> set[str]:
+    found = SearchWord.objects.filter(keys__in=list(asked)).values_list("keys", flat=True)
+    return set(found)
+
+
+def _of_two_syllables(word: str) -> Iterator[tuple[str, str]]:
+    """Yield words of which two syllables are left, or changed places, as keys and folded."""
+    first, last = word[0], word[1]
+    around = f"{hangul.decompose(first)}*{hangul.decompose(last)}"
+    for condition in (Q(keys=hangul.decompose(last + first)), Q(keys__glob=around)):
+        rows = SearchWord.objects.filter(condition).values_list("keys", "word")
+        for near, its in rows[:_LOOKED_AT]:
+            if its == last + first or (len(its) == _LEAST_SYLLABLES and one_apart(word, its)):
+                yield near, its
+
+
+def halves(word: str) -> tuple[str, ...]:
+    """Return what texts look like that have one syllable of a folded word of two, where it was."""
+    if len(word) != 2 or not hangul.is_syllables(word):
+        return ()
+    first, last = hangul.decompose(word[0]), hangul.decompose(word[1])
+    # Before the bar: behind it there are no words.
+    return (f"* {first}*|*", f"*{last} *|*", f"*{last}\n*|*")
+
+
 def _neighbours(word: str, keys: str) -> Iterator[tuple[str, str]]:
     """Yield words of the catalogue that are one error away, as keys and folded; some twice."""
+    if len(word) == 2 and hangul.is_syllables(word):
+        yield from _of_two_syllables(word)
     looks = [(_ranges(keys), len(keys) - 1, len(keys) + 1)]
     syllables = len(word) >= _LEAST_SYLLABLES and hangul.is_syllables(word)
     if syllables:
@@ -125,16 +164,14 @@ def parts(word: str) -> list[tuple[str, str]]:
     cuts = [cut for cut in cuts if all(len(part) in hangul.WORD_KEYS for part in cut)]
     if not cuts or not word.isalpha():
         return []
-    asked = {part for cut in cuts for part in cut}
-    known = set(SearchWord.objects.filter(keys__in=asked).values_list("keys", flat=True))
+    known = _known_keys({part for cut in cuts for part in cut})
     return [cut for cut in cuts if known.issuperset(cut)][:MOST]
 
 
 def known(words: Iterable[str]) -> set[str]:
     """Return those of these folded words that the catalogue has. One query."""
     keys = {hangul.decompose(word): word for word in words}
-    found = SearchWord.objects.filter(keys__in=list(keys)).values_list("keys", flat=True)
-    return {keys[key] for key in found}
+    return {keys[key] for key in _known_keys(keys)}
 
 
 def tidy() -> str:
@@ -184,9 +221,16 @@ def _texts() -> Iterator[str]:
 
 
 def index_again() -> int:
-    """Index the products that code of an earlier version has written since; return how many."""
-    behind = Product.objects.exclude(search__text__glob="*\n|*").order_by("pk")
-    pks = list(behind.values_list("pk", flat=True))
+    """Index the products that code of an earlier version has written since; return how many.
+
+    Also the categories; their words `tidy` adds.
+    """
+    categories = list(Category.objects.filter(search_text__regex=hangul.UNFOLDED))
+    for category in categories:
+        category.set_search_text()
+    Category.objects.bulk_update(categories, ["search_text"], batch_size=_BATCH // 10)
+    whole = Q(search__text__glob="*\n|*") & ~Q(search__text__regex=hangul.UNFOLDED)
+    pks = list(Product.objects.exclude(whole).order_by("pk").values_list("pk", flat=True))
     for start in range(0, len(pks), _BATCH):
         ProductSearch.objects.index(pks[start : start + _BATCH])
     return len(pks)

@@ -48,10 +48,20 @@ def test_what_is_typed_on_the_way_to_a_syllable_begins_it():
         ("100% 면_티", "100 면 티"),
         ("ㄴㅌㅂ", "ㄴㅌㅂ"),
         ("!?", ""),
+        ("L'Oréal Crème Brûlée Ø Œuvre", "l oreal creme brulee o oeuvre"),
+        (unicodedata.normalize("NFD", "Nescafé"), "nescafe"),
+        ("우유 500㎖ 2㎏ 30㎝", "우유 500ml 2kg 30cm"),
+        ("마크Ⅱ ①호 10m²", "마크ii 1호 10m2"),
     ],
 )
 def test_fold(text, folded):
     assert hangul.fold(text) == folded
+
+
+def test_words_as_typed_have_their_capitals():
+    assert hangul.as_typed(" dhEnrl-200g ") == ["dhEnrl", "200g"]
+    # One for each folded word, where folding ends a word too.
+    assert hangul.as_typed("ΐX Yz") == hangul.fold("ΐX Yz").split()
 
 
 def test_initials():

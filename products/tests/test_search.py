@@ -60,6 +60,8 @@ def test_what_finds_it(names, make_product, typed):
         ("압축 파우치 2세대", "ㅍㅇㅊ 2ㅅㄷ"),
         ("갤럭시 북", "삼성 갤럭시북"),
         ("갤럭시 북", "삼성갤럭시"),
+        ("압축 비닐 파우치", "ㅂㄴㅍㅇ"),
+        ("부츠 393920-01", "39392001"),
     ],
 )
 def test_spaces_do_not_matter(names, make_product, name, typed):
@@ -69,8 +71,29 @@ def test_spaces_do_not_matter(names, make_product, name, typed):
 
 
 def test_short_words_are_not_sought_across_spaces(names, make_product):
-    make_product("big ant")
+    make_product("big ant 128 256")
+    make_product("나무 상자")
     assert names("gan") == []
+    assert names("82") == []
+    assert names("28256") == []
+    assert names("ㅁㅅㅈ") == []
+
+
+@pytest.mark.parametrize(
+    ("name", "typed"),
+    [
+        ("Nescafé Gold", "nescafe gold"),
+        ("Nescafe Gold", "nescafé gold"),
+        ("L'Oréal Paris", "loreal paris"),
+        ("클렌징워터 500㎖", "클렌징워터 500ml"),
+        ("클렌징워터 500ml", "500㎖"),
+    ],
+)
+def test_accents_and_signs_for_units_do_not_matter(names, make_product, name, typed):
+    make_product(name)
+    # So no typing error is sought.
+    make_product("의자", brand="Nescafe loreal")
+    assert names(typed) == [name]
 
 
 @pytest.mark.parametrize("typed", ["노트북 의자", "ㅌㅂㄴ", "xyz", "!!", "놋"])
@@ -299,6 +322,18 @@ class TestKeptCurrent:
         assert names("책상") == []
         assert vocabulary.index_again() == 2
         assert (names("의자"), names("책상")) == (["의자"], ["책상"])
+        assert vocabulary.index_again() == 0
+
+    def test_what_code_of_before_wrote_with_accents_is_indexed_again(self, make_product):
+        make_product("Café")
+        Category.objects.create(key="d", slug="d", name_en="Décor", name_ko="장식")
+        Category.objects.update(search_text=" décor\n ㅈㅏㅇㅅㅣㄱ\n")
+        ProductSearch.objects.update(
+            text=" café\n \n \n|café\n\n", head="café", initials=" café\n \n|café\n"
+        )
+        assert vocabulary.index_again() == 1
+        assert ProductSearch.objects.get().head == "cafe"
+        assert Category.objects.get().search_text.startswith(" decor\n")
         assert vocabulary.index_again() == 0
 
     def test_category_names(self):

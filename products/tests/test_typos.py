@@ -60,6 +60,8 @@ def test_one_error_apart(one, other, near):
         "마으스", "마우슬", "우마스", "마우ㅅ", "나우스",
         # Whole syllables: 스테인리스.
         "스타인리스", "스테일리스", "스인리스", "스테인인리스", "스인테리스", "고테인리스",
+        # One of three that is missing, two of two that changed places.
+        "마스", "선무",
         # One that is still being typed.
         "keybo", "keyvo", "스테이ㄹ",
     ],
@@ -75,6 +77,47 @@ def test_two_errors_and_short_words_are_not(names, make_product, typed):
     make_product("무선 마우스 Keyboard 스테인리스 cat dey")
     make_product("의자")
     assert names(typed) == []
+
+
+def test_of_a_short_word_a_letter_may_be_missing_or_in_the_wrong_place(names, make_product):
+    make_product("Golf Ball")
+    make_product("컵 받침")
+    make_product("Red bag")
+    assert names("golf bll") == ["Golf Ball"]
+    assert names("abll") == ["Golf Ball"]
+    assert names("rde bag") == ["Red bag"]
+    assert names("ㅓㅋㅂ") == ["컵 받침"]
+    assert names("rad bag") == []
+    assert names("ble") == []
+
+
+def test_of_two_syllables_one_may_be_wrong_beside_other_words(names, make_product):
+    make_product("우먼즈 트위드 드레스 [블랙]")
+    make_product("순면 차량 시트")
+    make_product("벨트", brand="보스")
+    assert names("드레스 블노") == ["우먼즈 트위드 드레스 [블랙]"]
+    assert names("소랙 드레스") == ["우먼즈 트위드 드레스 [블랙]"]
+    assert names("보스 소트") == ["벨트"]
+    # Nothing else is sure; the other is no word of two; a word that is there is meant.
+    assert names("블노") == []
+    assert names("블노 소트") == []
+    assert names("순면 드레스") == []
+    # A syllable counts where it stood.
+    assert names("드레스 먼소") == []
+
+
+def test_four_letters_may_be_two_words(names, make_product):
+    make_product("Netgear Wi-Fi Extender")
+    make_product("Sirwif Chair")
+    assert names("wifi netgear") == ["Netgear Wi-Fi Extender"]
+    assert names("wifi") == ["Netgear Wi-Fi Extender"]
+    assert names("fie") == []
+
+
+def test_beside_figures_a_known_word_may_be_the_wrong_one(names, make_product):
+    make_product("사무용 제본 링 30g")
+    make_product("사용 설명서")
+    assert names("사용 30g") == ["사무용 제본 링 30g"]
 
 
 def test_what_is_found_as_it_was_typed_is_not_mended(names, make_product):
@@ -98,6 +141,9 @@ def test_a_word_typed_on_the_wrong_layout_beside_right_ones(names, make_product)
     make_product("LG 노트북")
     assert names("lg shxmqnr") == ["LG 노트북"]
     assert names("엘지 shxmqnr") == []
+    # Shift types letters of its own.
+    make_product("오뚜기 카레 200g")
+    assert names("dhEnrl 200g") == ["오뚜기 카레 200g"]
 
 
 def test_words_that_were_run_together(names, make_product):

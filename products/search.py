@@ -32,7 +32,7 @@ from products.listing import Filter
 from products.models import Category, Product
 from products.search_hits import Hit, Shelf, best_sellers, fetch
 from products.search_models import HEAD, squeezed
-from products.search_query import BEGIN_WORDS, BEGINNING, BY_CATEGORY, Query, Word
+from products.search_query import BEGIN_WORDS, BEGINNING, BY_CATEGORY, WHOLE, Query, Word
 from shop.money import from_minor
 from shop.prepared import Prepared
 
@@ -148,7 +148,7 @@ class _Found:
 def search(text: str, shelf: Shelf, *, page: int, per_page: int) -> Hits:
     """Return one page of what `text` finds on a shelf.
 
-    One to seven queries where the text finds something as it was typed; the
+    One to eight queries where the text finds something as it was typed; the
     products themselves are not read.
     """
     found = _find(text, shelf)
@@ -225,7 +225,7 @@ def _mend(text: str, query: Query, known: Collection[str]) -> Query:
 
 
 def _look(query: Query, shelf: Shelf) -> _Found:
-    """Find what a query matches. One to five queries."""
+    """Find what a query matches. One to six queries."""
     named = _categories(query)
     query = _with_categories(query, named)
     sellers = best_sellers(shelf)
@@ -260,14 +260,18 @@ def _is_surely(hits: Sequence[Hit], estimate: float, more_than: int) -> bool:
 
 
 def _begun(query: Query, shelf: Shelf, best: Sequence[Hit], total: int) -> list[Hit]:
-    """Return hits whose words begin like the query, and those whose names do.
+    """Return hits whose words begin like the query, and those whose names do, or are it.
 
     All of them if they are few. Of many those that come first in the database
     are of use only where `best` has none; else they would pass better sellers.
     `total` is an estimate of all that is found, made of `best`.
     """
     found: list[Hit] = []
-    for condition, rank in ((query.beginning, BEGIN_WORDS), (query.heads, BEGINNING)):
+    for condition, rank in (
+        (query.beginning, BEGIN_WORDS),
+        (query.heads, BEGINNING),
+        (query.whole, WHOLE),
+    ):
         among = [hit for hit in best if hit.rank <= rank]
         if len(among) >= _FEW and _is_surely(among, total * len(among) / len(best), BEGUN):
             continue
@@ -275,7 +279,7 @@ def _begun(query: Query, shelf: Shelf, best: Sequence[Hit], total: int) -> list[
         if len(some) < BEGUN or len(among) < _FEW:
             found += some
         if len(some) < BEGUN:
-            # Names that begin so are among them.
+            # Names that begin so, or are it, are among them.
             break
     return found
 

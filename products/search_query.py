@@ -235,6 +235,12 @@ class Query:
         return all(hangul.is_initials(word.keys) for word in self.words)
 
     @cached_property
+    def whole(self) -> Condition:
+        """It is the name, whatever its spaces are."""
+        column = "initials_head" if self.by_initials else "head"
+        return AnyOf(tuple(Fits(column, squeezed(p)[:HEAD]) for p in self.phrases))
+
+    @cached_property
     def heads(self) -> Condition:
         """The name begins with it, whatever its spaces are."""
         column = "initials_head" if self.by_initials else "head"
@@ -257,10 +263,8 @@ class Query:
     def ranks(self) -> list[tuple[Condition, int]]:
         """How well what is found matches: the first of these that is met, else `worst`."""
         column = "initials" if self.by_initials else "text"
-        head = f"{column}_head" if self.by_initials else "head"
-        whole = tuple(Fits(head, squeezed(p)[:HEAD]) for p in self.phrases)
         ranks: list[tuple[Condition, int]] = [
-            (AnyOf(whole), WHOLE),
+            (self.whole, WHOLE),
             (self.heads, BEGINNING),
             (AnyOf(tuple(Fits(column, f"* {p}*") for p in self.phrases)), BEGINS_WORD),
         ]

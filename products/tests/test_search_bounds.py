@@ -56,6 +56,16 @@ def test_few_hits_are_counted(client, many):
     assert answer["facets"]["price"] == {"min": 91, "max": 99}
 
 
+def test_the_product_of_that_name_comes_first_however_little_it_sells(client, many):
+    Product.objects.bulk_create(
+        Product(name=f"의자 {n}호", price=1, sold_quantity=2000 + n) for n in range(30)
+    )
+    Product.objects.bulk_create([Product(name="의자", price=1)])
+    answer = ask(client, q="의자")
+    assert answer["total_is_estimate"] is True
+    assert answer["results"][0]["name"] == "의자"
+
+
 @pytest.mark.parametrize("q", ["노트북", "ㅌㅡ", "ㅌ", "새", "ㄴㅌㅂ"])
 def test_many_hits_are_estimated_and_all_can_be_read(client, many, q):
     answer = ask(client, q=q)

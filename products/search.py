@@ -30,7 +30,7 @@ from django.db.models import Exists, OuterRef, Q, QuerySet
 from products import hangul, past_searches, vocabulary
 from products.listing import Filter
 from products.models import Category, Product
-from products.search_hits import Hit, Shelf, best_sellers, fetch
+from products.search_hits import Hit, Shelf, best_sellers, fetch, look_through
 from products.search_models import HEAD, squeezed
 from products.search_query import BEGIN_WORDS, BEGINNING, BY_CATEGORY, WHOLE, Query, Word
 from shop.money import from_minor
@@ -46,10 +46,10 @@ BEGUN = 100
 _SURE, _SURE_OF = 4, 16
 # Categories that an answer counts.
 FACETS = 20
-# Keys of a query that many products are likely to match; products that are read
-# through without an index.
+# Keys of a query that many products are likely to match; products that are looked
+# through, by sales, for what no index finds.
 _SHORT, _SMALL = 6, 20_000
-# With fewer hits than this, it is worth looking through the whole catalogue.
+# With fewer hits than this, it is worth looking further than the best sellers.
 _FEW = 20
 # Suggestions are made of what the best of the hits are called.
 _LOOKED_AT = 50
@@ -127,14 +127,16 @@ def meant_by(rows: QuerySet[Product], text: str) -> QuerySet[Product]:
 class _Found:
     """The hits that were read, best first; all of them unless `more`.
 
-    `sample` are hits that were not chosen for how well they match. `walked` is
-    the last best seller that was looked at, as sales and key.
+    If `some_unseen`, the least sold products were not looked at. `sample` are hits
+    that were not chosen for how well they match. `walked` is the last best seller
+    that was looked at, as sales and key.
     """
 
     query: Query
     hits: list[Hit]
     named: "list[_Named]" = field(default_factory=list)
     more: bool = False
+    some_unseen: bool = False
     total: int = 0
     sample: list[Hit] = field(default_factory=list)
     walked: tuple[int, int] | None = None
@@ -158,7 +160,7 @@ def search(text: str, shelf: Shelf, *, page: int, per_page: int) -> Hits:
         total=found.total,
         pks=_page(found, shelf, (page - 1) * per_page, per_page),
         suggestions=_suggest(found) if page == 1 else [],
-        is_estimate=found.more,
+        is_estimate=found.more or found.some_unseen,
         facets=_facets(found),
     )
 
@@ -245,13 +247,23 @@ def _look(query: Query, shelf: Shelf) -> _Found:
             return _Found(query, few, named)
     pool = {hit.pk: hit for hit in (*best, *_begun(query, shelf, best, total))}
     if len(pool) < _FEW:
-        few = few or fetch(query, query.matching, shelf, EXACT + 1)
-        if len(few) <= EXACT:
-            return _Found(query, few, named)
+        if has_index:
+            few = few or fetch(query, query.matching, shelf, EXACT + 1)
+        else:
+            few = few or look_through(query, shelf, _SMALL, EXACT + 1)
         pool.update((hit.pk, hit) for hit in few)
-    sample = best if len(best) >= _FEW else list(pool.values())
-    total = max(total, len(pool), len(few))
-    return _Found(query, list(pool.values()), named, True, total, sample, sellers.last)
+        if len(few) <= EXACT:
+            unseen = not has_index and size > _SMALL
+            return _Found(query, list(pool.values()), named, some_unseen=unseen)
+    return _Found(
+        query,
+        list(pool.values()),
+        named,
+        more=True,
+        total=max(total, len(pool), len(few)),
+        sample=best if len(best) >= _FEW else list(pool.values()),
+        walked=sellers.last,
+    )
 
 
 def _is_surely(hits: Sequence[Hit], estimate: float, more_than: int) -> bool:

@@ -181,6 +181,25 @@ def fetch(query: Query, condition: Condition, shelf: Shelf, limit: int) -> list[
     return [Hit(*row) for row in found]
 
 
+def look_through(query: Query, shelf: Shelf, number: int, limit: int) -> list[Hit]:
+    """Return up to `limit` hits among the `number` best sellers, for what no index finds.
+
+    One query; each product costs some 3 microseconds.
+    """
+    rank, rank_params = query.rank_as_sql()
+    matches, match_params = query.matching.as_sql()
+    own = f"{_INDEX} AS s"
+    if connection.vendor == "postgresql":
+        own = f"LATERAL (SELECT * FROM {own} WHERE s.product_id = p.pk OFFSET 0) AS s"  # noqa: S608
+    found = _run(
+        f"SELECT {_SHOWN}, {rank} FROM"  # noqa: S608
+        f" ({shelf.sql} ORDER BY sold_quantity DESC, pk DESC LIMIT {number}) AS p"
+        f" CROSS JOIN {own} WHERE s.product_id = p.pk AND {matches} LIMIT {limit}",
+        [*rank_params, *shelf.params, *match_params],
+    )
+    return [Hit(*row) for row in found]
+
+
 def _run(sql: str, params: Sequence[Any]) -> list[tuple[Any, ...]]:
     """Run a query.
 

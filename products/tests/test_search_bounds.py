@@ -20,7 +20,7 @@ def small_bounds(monkeypatch):
     monkeypatch.setattr(finding, "EXACT", 10)
     monkeypatch.setattr(search_hits, "WALKED", 20)
     monkeypatch.setattr(finding, "BEGUN", 5)
-    monkeypatch.setattr(finding, "_SMALL", 0)
+    monkeypatch.setattr(finding, "_SMALL", 60)
     monkeypatch.setattr(finding, "_FEW", 3)
 
 
@@ -89,10 +89,20 @@ def test_exact_and_first_come_first_however_badly_they_sell(client, many):
 
 def test_what_hardly_any_product_has_is_found_behind_the_best_sellers(client, many):
     Product.objects.create(name="책Q상", price=1)
-    for q in ("q", "책q", "책q상"):
+    for q in ("책q", "책q상"):
         answer = ask(client, q=q)
         assert [row["name"] for row in answer["results"]] == ["책Q상"]
         assert (answer["total"], answer["total_is_estimate"]) == (1, False)
+
+
+def test_what_no_index_finds_is_looked_for_among_so_many_best_sellers(client, many):
+    Product.objects.create(name="책Q상", price=1, sold_quantity=950)
+    Product.objects.create(name="등Q불", price=1, sold_quantity=1)
+    answer = ask(client, q="q")
+    assert [row["name"] for row in answer["results"]] == ["책Q상"]
+    # There may be others: they were not looked at.
+    assert (answer["total"], answer["total_is_estimate"]) == (1, True)
+    assert ask(client, q="q", page=2)["results"] == []
 
 
 def test_filters_hold_for_all(client, many):

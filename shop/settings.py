@@ -144,7 +144,7 @@ STREAM_THREADS = _number("STREAM_THREADS", 4)
 EXPORT_MAX_ROWS = _number("EXPORT_MAX_ROWS", 40_000)
 # What a web process keeps of answers that are the same for all (shop/ready.py), and
 # what the catalogue keeps of products that lists are put together from.
-READY_ANSWERS_MB = _number("READY_ANSWERS_MB", 16)
+READY_ANSWERS_MB = _number("READY_ANSWERS_MB", 24)
 FRAGMENTS_MB = _number("FRAGMENTS_MB", 8)
 STREAM_MAX_BYTES = _number("STREAM_MAX_BYTES", 16 * 1024 * 1024)
 BODY_MAX_BYTES = _number("BODY_MAX_BYTES", 10 * 1024 * 1024)

@@ -177,8 +177,10 @@ def measure_reads(arena: Arena, options: Options, report: Report) -> None:
                 report.sides += [("reads", side) for side in sides]
                 report.checks.append(at_least(f"{what}, v2 : v1, {clients} clients", *sides, 3))
         deep, first = Side("v2 deep page by cursor"), Side("v2 page 1")
-        deep_requests = [request_bytes("GET", page) for page in deep_pages(server, arena)]
-        first_request = request_bytes("GET", "/api/v2/products?page=1")
+        # Of one who is signed in: of many who are not one would be read for all.
+        token = arena.data.tokens[0]
+        deep_requests = [request_bytes("GET", p, token=token) for p in deep_pages(server, arena)]
+        first_request = request_bytes("GET", "/api/v2/products?page=1", token=token)
         alternate(
             [
                 (deep, server, _same(_any_of(deep_requests), 16)),

@@ -14,7 +14,7 @@ from django.utils.translation import gettext_lazy
 from monitoring import alerts, notify
 from monitoring.metrics import CATALOGUE
 from monitoring.models import AlertChange, AlertRule, Channel, Delivery, Silence
-from shop.lists import LongList
+from shop.lists import ReadOnly
 from shop.outgoing import new_secret
 
 
@@ -67,24 +67,8 @@ class AlertRuleAdmin(admin.ModelAdmin):
             obj.save()
 
 
-class _ReadOnly(LongList):
-    """Written by the shop alone."""
-
-    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Never."""
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Never."""
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Never."""
-        return False
-
-
 @admin.register(AlertChange)
-class AlertChangeAdmin(_ReadOnly):
+class AlertChangeAdmin(ReadOnly):
     """The history."""
 
     list_display = ["time", "rule", "before", "state", "value"]
@@ -93,7 +77,7 @@ class AlertChangeAdmin(_ReadOnly):
 
 
 @admin.register(Delivery)
-class DeliveryAdmin(_ReadOnly):
+class DeliveryAdmin(ReadOnly):
     """The log of notices."""
 
     list_display = ["created_at", "channel", "change", "state", "attempts", "status_code", "answer"]

@@ -27,7 +27,7 @@ from shop.events.models import Event, SinkOffset
 from shop.events.sinks import forget
 from shop.jobs.models import Job
 from shop.jobs.queue import cancel, enqueue, run_again
-from shop.lists import DaysFilter, LatelyFilter, LongList
+from shop.lists import DaysFilter, LatelyFilter, LongList, ReadOnly
 from shop.outgoing import new_secret
 from shop.webhooks import sending
 from shop.webhooks.bulk import SEND_DAY_AGAIN
@@ -108,22 +108,6 @@ class Groups(GroupAdmin):
 
 def _is_superuser(request: HttpRequest) -> bool:
     return request.user.is_active and request.user.is_superuser
-
-
-class ReadOnly(LongList):
-    """Rows that are looked at, never written by hand."""
-
-    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """No."""
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """No."""
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """No."""
-        return False
 
 
 @admin.register(AccessToken)

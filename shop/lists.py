@@ -213,3 +213,19 @@ class LatelyFilter(admin.FieldListFilter):
                 "query_string": changelist.get_query_string({self.lookup_kwarg: value}),
                 "display": value,
             }
+
+
+class ReadOnly(LongList):
+    """Rows that are looked at: nobody adds, edits or deletes one by hand."""
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """No."""
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """No."""
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """No."""
+        return False

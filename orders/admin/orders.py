@@ -39,7 +39,7 @@ from orders.search import find_orders
 from orders.states import Status
 from shop import bulk
 from shop.errors import ShopError
-from shop.lists import DaysFilter, LongList
+from shop.lists import DaysFilter, ReadOnly
 
 
 def _move_action(to: Status) -> Any:
@@ -75,7 +75,7 @@ def _export_action(kind: exports.Format) -> Any:
 
 
 @admin.register(Order)
-class OrderAdmin(LongList):
+class OrderAdmin(ReadOnly):
     """Orders. Nothing of an order is edited; it is moved."""
 
     list_display = [
@@ -162,18 +162,6 @@ class OrderAdmin(LongList):
             text = _("More orders match than are looked through; write more of what you look for.")
             self.message_user(request, text, messages.WARNING)
         return queryset.filter(pk__in=found.pks), False
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        """Orders are placed by customers."""
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """No field is edited: what can be done are moves."""
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """The books stay whole."""
-        return False
 
     def has_move_permission(self, request: HttpRequest) -> bool:
         """Whoever may change orders."""

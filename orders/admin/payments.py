@@ -11,7 +11,7 @@ from django.utils.translation import gettext_lazy
 
 from orders.models import SHORT_ID, Order, Payment
 from orders.search import by_number
-from shop.lists import DaysFilter, LongList
+from shop.lists import DaysFilter, ReadOnly
 
 
 class DueFilter(admin.SimpleListFilter):
@@ -30,7 +30,7 @@ class DueFilter(admin.SimpleListFilter):
 
 
 @admin.register(Payment)
-class PaymentAdmin(LongList):
+class PaymentAdmin(ReadOnly):
     """Payments and refunds, to be read; booked on the order's page."""
 
     list_display = ["created_at", "kind", "order_link", "method", "amount", "state", "reference"]
@@ -62,15 +62,3 @@ class PaymentAdmin(LongList):
         """Where it can be booked."""
         url = reverse("admin:orders_order_change", args=[payment.order_id])
         return format_html('<a href="{}">{}</a>', url, str(payment.order_id)[-SHORT_ID:])
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        """On the order's page."""
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """The books are not edited."""
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """The books stay whole."""
-        return False

@@ -15,7 +15,7 @@ from django.utils.translation import gettext_lazy
 
 from products.models import Product, StockMovement
 from products.search import meant_by
-from shop.lists import DaysFilter, LongList
+from shop.lists import DaysFilter, ReadOnly
 
 # On a page of a product's ledger.
 _MOVEMENTS = 100
@@ -46,7 +46,7 @@ def ledger_page(product: Product, before: str) -> dict[str, Any]:
 
 
 @admin.register(StockMovement)
-class StockMovementAdmin(LongList):
+class StockMovementAdmin(ReadOnly):
     """The ledger, to be read."""
 
     list_display = [
@@ -91,15 +91,3 @@ class StockMovementAdmin(LongList):
             text = _("More match than are looked through; write more of what you look for.")
             self.message_user(request, text, messages.WARNING)
         return queryset.filter(pk__in=pks[:_FOUND]), False
-
-    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Only through products.stock."""
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Never."""
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Never."""
-        return False

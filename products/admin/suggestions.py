@@ -13,7 +13,7 @@ from products.search import meant_by
 from products.suggestions import accept_suggestion, reject_suggestion
 from shop.bulk import few
 from shop.errors import ShopError
-from shop.lists import LatelyFilter, LongList
+from shop.lists import LatelyFilter, ReadOnly
 
 # Other categories that are less likely only distract.
 _WORTH_NAMING = 0.05
@@ -53,7 +53,7 @@ def described(suggestions: list[Suggestion]) -> list[tuple[Suggestion, list[tupl
 
 
 @admin.register(Suggestion)
-class SuggestionAdmin(LongList):
+class SuggestionAdmin(ReadOnly):
     """What waits for a decision, and what was decided by whom."""
 
     list_display = [
@@ -109,15 +109,3 @@ class SuggestionAdmin(LongList):
     def has_decide_permission(self, request: HttpRequest) -> bool:
         """Whoever may change products."""
         return request.user.has_perm("products.change_product")
-
-    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Only providers suggest."""
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Decided by the actions alone."""
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """What was decided by whom is kept."""
-        return False

@@ -134,14 +134,11 @@ def best_sellers(shelf: Shelf) -> Best:
 
 def _read_best(shelf: Shelf) -> Best:
     best = f"{shelf.sql} ORDER BY sold_quantity DESC, pk DESC LIMIT {WALKED}"
-    own = f"{_INDEX} AS s"
-    if connection.vendor == "postgresql":
-        own = f"LATERAL (SELECT * FROM {own} WHERE s.product_id = p.pk OFFSET 0) AS s"  # noqa: S608
     found = _run(
         f"WITH p AS MATERIALIZED ({best}) "  # noqa: S608
         # A product that an older version of the code has written may have none yet.
         f"SELECT {_SHOWN}, COALESCE(s.text, ''), COALESCE(s.initials, '')"
-        f" FROM p LEFT JOIN {own} ON s.product_id = p.pk"
+        f" FROM p LEFT JOIN {_own()} ON s.product_id = p.pk"
         " ORDER BY p.sold_quantity DESC, p.pk DESC",
         shelf.params,
     )
@@ -149,6 +146,13 @@ def _read_best(shelf: Shelf) -> Best:
     texts = [Texts(*row[-2:]) for row in found]
     last = (rows[-1][1], rows[-1][0]) if rows else (0, 0)
     return Best(rows, texts, len(rows) < WALKED, last)
+
+
+def _own() -> str:
+    """Return the texts `s` of a product `p`, as what is joined: looked up for each by its key."""
+    if connection.vendor == "sqlite":
+        return f"{_INDEX} AS s"
+    return f"LATERAL (SELECT * FROM {_INDEX} AS s WHERE s.product_id = p.pk OFFSET 0) AS s"  # noqa: S608
 
 
 def fetch(query: Query, condition: Condition, shelf: Shelf, limit: int) -> list[Hit]:
@@ -188,13 +192,10 @@ def look_through(query: Query, shelf: Shelf, number: int, limit: int) -> list[Hi
     """
     rank, rank_params = query.rank_as_sql()
     matches, match_params = query.matching.as_sql()
-    own = f"{_INDEX} AS s"
-    if connection.vendor == "postgresql":
-        own = f"LATERAL (SELECT * FROM {own} WHERE s.product_id = p.pk OFFSET 0) AS s"  # noqa: S608
     found = _run(
         f"SELECT {_SHOWN}, {rank} FROM"  # noqa: S608
         f" ({shelf.sql} ORDER BY sold_quantity DESC, pk DESC LIMIT {number}) AS p"
-        f" CROSS JOIN {own} WHERE s.product_id = p.pk AND {matches} LIMIT {limit}",
+        f" CROSS JOIN {_own()} WHERE s.product_id = p.pk AND {matches} LIMIT {limit}",
         [*rank_params, *shelf.params, *match_params],
     )
     return [Hit(*row) for row in found]
